@@ -1,0 +1,58 @@
+# One target per thing a developer does. `make help` prints the comment over each.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest -p no:cacheprovider
+# Only tiers that hold tests: pytest takes a missing directory for an error.
+fast_tiers = $(sort $(dir $(wildcard test/unit/. test/golden/. test/arch/.)))
+slow_tiers = $(sort $(dir $(wildcard test/contract/. test/compat/. test/cluster/. test/qa/.)))
+# Programs without a suffix are told from shell scripts by their first line.
+programs = $(shell grep -lE '^\#!.*python' $(wildcard daemons/* tools/*) /dev/null 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv lint types check prerequisites test demo demo-down bench clean
+
+# Show this list
+help:
+	@awk '/^# / { text = substr($$0, 3); next } /^[a-z-]+:/ && text { sub(":.*", ""); printf "%-14s %s\n", $$0, text } { text = "" }' $(firstword $(MAKEFILE_LIST))
+
+# Build .venv from the pins; quick if nothing changed
+venv:
+	@tools/make-venv
+
+# Check style
+lint: venv
+	$(BIN)/ruff check lib test setup.py $(programs)
+
+# Check types
+types: venv
+	$(BIN)/mypy --strict -p ganeti
+
+# What must be green before every commit, in about a minute
+check: lint types
+	$(PYTEST) $(fast_tiers)
+
+# Install the system packages that the slower tests need
+prerequisites:
+	@tools/prerequisites
+
+# Every test: check, then contract, cluster and end-to-end tiers
+test: prerequisites check
+	$(if $(slow_tiers),$(PYTEST) $(slow_tiers))
+
+# Start a small cluster on this machine, to play with
+demo: venv
+	$(BIN)/devcluster up
+
+# Stop it and leave no trace
+demo-down: venv
+	$(BIN)/devcluster down
+
+# Measure: start-up times, jobs per second, large clusters
+bench: venv
+	$(PYTEST) -s test/bench
+
+# Remove everything that can be made again
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find lib test tools daemons -name __pycache__ -type d -prune -exec rm -rf {} +

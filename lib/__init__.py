@@ -1,0 +1,3 @@
+"""Ganeti: manager of a cluster of virtual machines."""
+
+__version__ = "4.0.0"
