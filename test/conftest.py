@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 ALLOW_SKIP = "GANETI_ALLOW_SKIP"
+
+# No deadline: the machine is shared. In CI the same examples every time: red means that the change is at fault.
+hypothesis.settings.register_profile("ours", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("ours")
 
 
 def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
