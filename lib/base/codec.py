@@ -5,7 +5,8 @@ it (dataclasses, enums, unions, containers); `encode(value)` is its inverse. A d
 
 Rules: unknown keys are refused; a missing key takes the field's default; an int is accepted where a float is required, never the
 other way; ``bool`` is not an int; a union of dataclasses is told apart by a ``kind: Literal[...]`` field; tuples of fixed
-length keep their length; sets are encoded sorted.
+length keep their length; sets are encoded sorted. A class with a wire form of its own has ``__json_encode__()`` and a class
+method ``__json_decode__(value, path)``.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ def encode(value: Any) -> Any:
         return value.value
     if isinstance(value, Secret):
         return value.reveal()
+    own = getattr(value, "__json_encode__", None)
+    if own is not None:
+        return own()
     if isinstance(value, (str, int, float)):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -86,40 +90,36 @@ def _field_names(cls: type) -> tuple[str, ...]:
 
 def decode(cls: type[T] | Any, value: Any, path: str = "") -> T:
     """Check a JSON value against a type and build it; raises `DecodeError` naming the place."""
-    result: T = decoder(cls)(value, path)
+    result: T = decoder(typing.cast(typing.Hashable, cls))(value, path)
     return result
 
 
 @functools.cache
 def decoder(cls: Any) -> Decoder:
     """The compiled decoder of a type: a function of (value, path)."""
-    origin = typing.get_origin(cls)
-    if cls is Any or cls is object:
-        return lambda value, path: value
     if isinstance(cls, typing.NewType):
         return decoder(cls.__supertype__)
+    origin, args = typing.get_origin(cls), typing.get_args(cls)
     if origin is typing.Annotated:
-        return decoder(typing.get_args(cls)[0])
-    if cls is None or cls is type(None):
-        return _decode_none
+        return decoder(args[0])
     if origin in (typing.Union, types.UnionType):
-        return _union_decoder(typing.get_args(cls))
+        return _union_decoder(args)
     if origin is typing.Literal:
-        return _literal_decoder(typing.get_args(cls))
-    if origin is not None:
-        return _container_decoder(origin, typing.get_args(cls))
-    if cls in (list, tuple, dict, set, frozenset):
-        return _container_decoder(cls, ())
+        return _literal_decoder(args)
+    if origin is not None or cls in (list, tuple, dict, set, frozenset):
+        return _container_decoder(origin or cls, args)
+    return _SIMPLE.get(cls) or _class_decoder(cls)
+
+
+def _class_decoder(cls: Any) -> Decoder:
+    own = getattr(cls, "__json_decode__", None)
+    if own is not None:
+        return typing.cast(Decoder, own)
     if isinstance(cls, type) and issubclass(cls, enum.Enum):
         return _enum_decoder(cls)
-    if cls is Secret:
-        return lambda value, path: Secret(_expect(str, "text", value, path))
     if dataclasses.is_dataclass(cls):
         return _lazy_dataclass_decoder(cls)
-    simple = _SIMPLE.get(cls)
-    if simple is None:
-        raise TypeError(f"no JSON form for {cls!r}")
-    return simple
+    raise TypeError(f"no JSON form for {cls!r}")
 
 
 def _describe(value: Any) -> str:
@@ -130,6 +130,10 @@ def _describe(value: Any) -> str:
 def _expect(kind: type, word: str, value: Any, path: str) -> Any:
     if type(value) is not kind and not (isinstance(value, kind) and not isinstance(value, bool)):
         raise DecodeError(path, f"expected {word}, got {_describe(value)}")
+    return value
+
+
+def _decode_any(value: Any, _path: str) -> Any:
     return value
 
 
@@ -155,6 +159,11 @@ _SIMPLE: dict[Any, Decoder] = {
     int: lambda value, path: _expect(int, "a whole number", value, path),
     bool: _decode_bool,
     float: _decode_float,
+    None: _decode_none,
+    type(None): _decode_none,
+    Any: _decode_any,
+    object: _decode_any,
+    Secret: lambda value, path: Secret(_expect(str, "text", value, path)),
 }
 
 

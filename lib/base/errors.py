@@ -109,10 +109,14 @@ class HooksAbort(ExecError):
 
 
 class HypervisorError(ExecError):
+    """A hypervisor could not do what was asked."""
+
     wire_name = "HypervisorError"
 
 
 class StorageError(ExecError):
+    """A device could not be made, used or removed."""
+
     wire_name = "StorageError"
 
 
@@ -135,6 +139,8 @@ class NodeOffline(NodeError):
 
 
 class ConfigError(GanetiError):
+    """The configuration would become, or is, inconsistent."""
+
     wire_name = "ConfigurationError"
 
 
@@ -147,10 +153,14 @@ class Timeout(GanetiError):
 
 
 class LockTimeout(Timeout):
+    """A lock was not free in time."""
+
     wire_name = "LockError"
 
 
 class Cancelled(GanetiError):
+    """The job was cancelled."""
+
     wire_name = "JobCanceled"
 
 
@@ -166,6 +176,8 @@ class DecodeError(GanetiError):
 
 
 class ProtocolError(GanetiError):
+    """A peer does not keep to the protocol."""
+
     wire_name = "LuxiError"
 
 
@@ -178,10 +190,14 @@ class StaleEpoch(GanetiError):
 
 
 class QueueError(GanetiError):
+    """The job queue refuses."""
+
     wire_name = "JobQueueError"
 
 
 class JobLost(QueueError):
+    """The job is not in the queue (any more)."""
+
     wire_name = "JobLost"
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import enum
 
 
-class Word(str, enum.Enum):
+class Word(enum.StrEnum):
     """A text constant that prints as itself."""
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 class DiskTemplate(Word):
+    """How the disks of an instance are stored."""
+
     DISKLESS = "diskless"
     FILE = "file"
     SHAREDFILE = "sharedfile"
@@ -50,6 +49,8 @@ _EXTERNALLY_MIRRORED = frozenset(
 
 
 class HypervisorKind(Word):
+    """What runs the guests."""
+
     KVM = "kvm"
     FAKE = "fake"
     XEN_PVM = "xen-pvm"
@@ -74,6 +75,8 @@ class AdminStateSource(Word):
 
 
 class NicMode(Word):
+    """How a network interface is connected on its node."""
+
     BRIDGED = "bridged"
     ROUTED = "routed"
     OPENVSWITCH = "openvswitch"
@@ -81,23 +84,31 @@ class NicMode(Word):
 
 
 class DiskMode(Word):
+    """Whether the guest may write."""
+
     READ_WRITE = "rw"
     READ_ONLY = "ro"
 
 
 class AllocPolicy(Word):
+    """Whether the allocator may place instances in a group."""
+
     PREFERRED = "preferred"
     LAST_RESORT = "last_resort"
     UNALLOCABLE = "unallocable"
 
 
 class RebootType(Word):
+    """Soft: inside the running hypervisor process; hard: stop and start; full: the disks too."""
+
     SOFT = "soft"
     HARD = "hard"
     FULL = "full"
 
 
 class MigrationMode(Word):
+    """Whether the guest runs while its state is sent."""
+
     LIVE = "live"
     NON_LIVE = "non-live"
 

@@ -90,16 +90,19 @@ def fill_hvparams(cluster: Cluster, instance: Instance) -> Params:
 
 
 def fill_beparams(cluster: Cluster, instance: Instance) -> Params:
+    """Cluster's defaults, then the instance's own."""
     return params.fill(cluster.beparams.get("default", {}), instance.beparams)
 
 
 def fill_osparams(cluster: Cluster, instance: Instance) -> Params:
+    """Cluster's values for the OS, for the OS with its variant, then the instance's own. Public ones only."""
     base = os_base(instance.os)
     own = cluster.osparams.get(instance.os, {}) if instance.os != base else {}
     return params.fill(cluster.osparams.get(base, {}), own, instance.osparams)
 
 
 def fill_nicparams(cluster: Cluster, nic: Nic) -> Params:
+    """Cluster's defaults, then the interface's own."""
     return params.fill(cluster.nicparams.get("default", {}), nic.nicparams)
 
 
@@ -109,11 +112,13 @@ def fill_ndparams(config: Config, node: Node) -> Params:
 
 
 def fill_diskparams(config: Config, node: Node, template: DiskTemplate) -> Params:
+    """Cluster's defaults of the template, then those of the node's group."""
     group = config.group(node.group)
     return params.fill(config.cluster.diskparams.get(template, {}), group.diskparams.get(template, {}))
 
 
 def fill_nic(config: Config, nic: Nic) -> FilledNic:
+    """An interface with its parameters and the facts of its network."""
     filled = fill_nicparams(config.cluster, nic)
     network: Network | None = config.network(nic.network) if nic.network else None
     facts: Mapping[str, Any] = {}
@@ -141,6 +146,7 @@ def fill_nic(config: Config, nic: Nic) -> FilledNic:
 
 
 def fill_disk(config: Config, node: Node, disk: Disk) -> FilledDisk:
+    """A disk, and what it is built of, as `node` needs it."""
     return FilledDisk(
         uuid=disk.uuid,
         dev_type=disk.dev_type,

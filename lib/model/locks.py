@@ -27,6 +27,7 @@ def lock(level: str, name: str = ALL) -> LockName:
 
 
 def level_of(name: LockName) -> str:
+    """The level a lock belongs to."""
     return name.partition("/")[0]
 
 

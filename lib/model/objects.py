@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from ganeti.model.enums import AdminState, AdminStateSource, AllocPolicy, DiskMode, DiskTemplate, HypervisorKind, Kind
+from ganeti.base import codec
+from ganeti.base.errors import DecodeError
+from ganeti.model.enums import (
+    AdminState,
+    AdminStateSource,
+    AllocPolicy,
+    DiskMode,
+    DiskTemplate,
+    HypervisorKind,
+    Kind,
+)
 from ganeti.model.ids import DiskUuid, GroupUuid, InstanceUuid, NetworkUuid, NodeUuid
 
 Params = dict[str, Any]
@@ -243,6 +253,16 @@ class Put:
 
     obj: AnyObject
     kind: Literal["put"] = "put"
+
+    def __json_encode__(self) -> dict[str, Any]:
+        return {"kind": self.kind, "object_kind": str(self.obj.KIND), "obj": codec.encode(self.obj)}
+
+    @classmethod
+    def __json_decode__(cls, value: Any, path: str) -> Put:
+        if not isinstance(value, dict) or value.keys() != {"kind", "object_kind", "obj"}:
+            raise DecodeError(path, "expected an object with kind, object_kind and obj")
+        object_kind: Kind = codec.decode(Kind, value["object_kind"], f"{path}.object_kind")
+        return cls(codec.decode(CLASSES[object_kind], value["obj"], f"{path}.obj"))
 
 
 @dataclass(frozen=True)

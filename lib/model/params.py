@@ -39,6 +39,7 @@ Table = Mapping[str, Param]
 
 
 def table(*params: Param) -> dict[str, Param]:
+    """Parameters by name."""
     return {param.name: param for param in params}
 
 

@@ -152,11 +152,15 @@ def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
 
 
+def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls)
+
+
 def params_of(cls: type[Op[Any, Any]]) -> dict[str, tuple[Any, dataclasses.Field[Any], ParamInfo]]:
     """Name -> (type, dataclass field, information) of every parameter, the common ones last."""
     hints = typing.get_type_hints(cls)
-    common = {field.name for field in dataclasses.fields(Op)}
-    fields = sorted(dataclasses.fields(cls), key=lambda field: field.name in common)
+    common = {field.name for field in _fields(Op)}
+    fields = sorted(_fields(cls), key=lambda field: field.name in common)
     return {field.name: (hints[field.name], field, field.metadata.get(_PARAM, ParamInfo())) for field in fields}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganeti.model.locks import LockName
-from ganeti.model.objects import AnyObject, Change
+from ganeti.model.objects import Change, Put
 from ganeti.rpc.call import FAST, HOURS_4, URGENT, rpc
 from ganeti.rpc.luxi import WireOp
 
@@ -49,7 +49,8 @@ class CommitReply:
     """`serial` of the transaction and the objects as they were stored (new serial numbers and times)."""
 
     serial: int
-    objects: list[AnyObject] = field(default_factory=list)
+    objects: list[Put] = field(default_factory=list)
+    """One for each `Put` of the request, in order."""
 
 
 class JobApi:

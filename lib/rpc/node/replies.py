@@ -20,6 +20,8 @@ class RunState(Word):
 
 @dataclass(frozen=True)
 class VersionReply:
+    """Who answers. `time` is seconds since 1970."""
+
     software: str
     protocol: int
     hostname: str
@@ -53,6 +55,8 @@ class StorageInfo:
 
 @dataclass(frozen=True)
 class NodeInfo:
+    """Facts of a node that change while it runs."""
+
     bootid: str
     hypervisors: dict[str, HypervisorInfo]
     storage: list[StorageInfo]
