@@ -122,3 +122,13 @@ def update(overrides: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     """Overrides after a change in which the value "default" removes one."""
     merged = fill(overrides, changes)
     return {name: value for name, value in merged.items() if value != DEFAULT}
+
+
+def expand_memory(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Back-end parameters with the old single ``memory`` turned into ``minmem`` and ``maxmem``."""
+    result = dict(values)
+    if "memory" in result:
+        if "minmem" in result or "maxmem" in result:
+            raise PrereqError("back-end parameters: memory cannot be given together with minmem or maxmem", Code.INVAL)
+        result["minmem"] = result["maxmem"] = result.pop("memory")
+    return result

@@ -39,7 +39,11 @@ class ParamInfo:
     complete: str = ""
     """What shell completion offers: node, instance, group, network, os, job, iallocator, file."""
     cli_type: str = ""
-    """How the command line reads the value where its type does not tell: unit, keyval, identkeyval, list, yesno."""
+    """How the command line reads the value where its type does not tell.
+
+    unit: a size; keyval: ``k=v,...``; identkeyval: ``ident:k=v,...``, repeatable, giving a dict of dicts; list: comma separated;
+    yesno: a truth value to be spelled out; multi: ``ident:k=v,../ident:k=v//...``; priority: low, normal, high.
+    """
     secret: bool = False
     check: Callable[[Any], Any] | None = None
     """Called with the decoded value; raises `ValueError` if it is not acceptable."""
@@ -156,8 +160,11 @@ def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)
 
 
-def params_of(cls: type[Op[Any, Any]]) -> dict[str, tuple[Any, dataclasses.Field[Any], ParamInfo]]:
-    """Name -> (type, dataclass field, information) of every parameter, the common ones last."""
+def params_of(cls: type[Any]) -> dict[str, tuple[Any, dataclasses.Field[Any], ParamInfo]]:
+    """Name -> (type, dataclass field, information) of every parameter, those common to all opcodes last.
+
+    Works for any dataclass whose fields are declared with `param`.
+    """
     hints = typing.get_type_hints(cls)
     common = {field.name for field in _fields(Op)}
     fields = sorted(_fields(cls), key=lambda field: field.name in common)
