@@ -20,7 +20,9 @@ SIZE_STEP = 4
 """Sizes that people type are rounded up to a multiple of this many MiB (the usual extent of a volume group)."""
 
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([a-z]*)\s*", re.IGNORECASE)
-_SIZE_FACTORS = {"": 1, "m": 1, "mb": 1, "mib": 1, "g": 1024, "gb": 1024, "gib": 1024, "t": 1024**2, "tb": 1024**2, "tib": 1024**2}
+_SIZE_FACTORS = {
+    unit + suffix: factor for unit, factor in (("m", 1), ("g", 1024), ("t", 1024**2)) for suffix in ("", "b", "ib")
+} | {"": 1}
 _DURATION = re.compile(r"\s*([0-9]+)\s*([smhdw]?)\s*")
 _DURATION_FACTORS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _TRUE = frozenset({"true", "yes", "on", "1"})
