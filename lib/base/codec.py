@@ -1,6 +1,6 @@
 """JSON, and typed values in and out of it.
 
-`loads`/`dumps` are the only JSON in the system. `decode(type, value)` checks a JSON value strictly against a type and builds
+`loads`/`dumps` (from `jsontext`) are the only JSON in the system. `decode(type, value)` checks a JSON value strictly against a type and builds
 it (dataclasses, enums, unions, containers); `encode(value)` is its inverse. A decoder is compiled once per type.
 
 Rules: unknown keys are refused; a missing key takes the field's default; an int is accepted where a float is required, never the
@@ -20,27 +20,15 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import simplejson
-
+from ganeti.base import jsontext
 from ganeti.base.errors import DecodeError
 from ganeti.base.secret import Secret
 
 T = TypeVar("T")
 Decoder = Callable[[Any, str], Any]
 
-
-def loads(text: str | bytes) -> Any:
-    """Parse JSON text; raises `DecodeError` for anything else."""
-    try:
-        return simplejson.loads(text)
-    except (ValueError, RecursionError) as err:
-        raise DecodeError("", f"not valid JSON: {err}") from err
-
-
-def dumps(value: Any, *, indent: int | None = None) -> str:
-    """JSON text of a plain value; compact unless `indent` is given; keys keep their order."""
-    separators = (",", ":") if indent is None else (",", ": ")
-    return str(simplejson.dumps(value, separators=separators, indent=indent, tuple_as_array=True, namedtuple_as_object=False))
+loads = jsontext.loads
+dumps = jsontext.dumps
 
 
 def to_json(value: Any) -> str:

@@ -16,7 +16,9 @@
     |-- Cancelled          the job was cancelled
     |-- DecodeError        data of the wrong shape (carries the path inside the data)
     |-- ProtocolError      a peer that does not keep to the protocol
+    |-- Unreachable        a daemon that does not answer, or hung up
     |-- NotMaster          asked of a node that is not the master
+    |-- NoCluster          asked of a host that is in no cluster
     |-- StaleEpoch         commanded by a master that has been replaced
     |-- QueueError         the job queue refuses (drained, full, unknown job)
 
@@ -25,7 +27,10 @@ Wire form: ``[name, [arguments]]`` with the names of the public contract; `to_wi
 
 from __future__ import annotations
 
-from typing import Any
+# Every command imports this module; `typing` alone would cost it 3 ms. Type checkers take the name for true.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Code:
@@ -185,8 +190,18 @@ class NotMaster(GanetiError):
     """Asked of a node that is not the master. The message names the master where it is known."""
 
 
+class NoCluster(GanetiError):
+    """This host is in no cluster."""
+
+
+class Unreachable(GanetiError):
+    """A daemon that cannot be reached or hung up; whether it did what it was asked may be unknown."""
+
+
 class StaleEpoch(GanetiError):
     """A master of an older epoch commanded: it has been replaced and must step down."""
+
+    wire_name = "StaleEpoch"
 
 
 class QueueError(GanetiError):
@@ -224,10 +239,13 @@ def _registry() -> dict[str, type[GanetiError]]:
     return found
 
 
-def to_wire(error: BaseException) -> list[Any]:
-    """The wire form of any exception; one that is not of this tree becomes an execution error with its text."""
+def to_wire(error: BaseException, *, exact: bool = False) -> list[Any]:
+    """The wire form of any exception; one that is not of this tree becomes an execution error with its text.
+
+    `exact`: between processes of ours, name the very class (`Conflict`) and not the public contract's (ConfigurationError).
+    """
     if isinstance(error, GanetiError):
-        return [error.wire_name, error.wire_args()]
+        return [type(error).__name__ if exact else error.wire_name, error.wire_args()]
     return [ExecError.wire_name, [f"{type(error).__name__}: {error}"]]
 
 

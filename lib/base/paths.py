@@ -8,7 +8,6 @@ Nothing else in the system spells a product path.
 from __future__ import annotations
 
 import os
-import socket
 
 
 class Paths:
@@ -33,7 +32,7 @@ class Paths:
     @property
     def hostname(self) -> str:
         """This node's own name (fully qualified where the system knows it)."""
-        return self._hostname or socket.gethostname()
+        return self._hostname or os.uname().nodename
 
     def environment(self) -> dict[str, str]:
         """What a child process needs in its environment to see the same paths."""
