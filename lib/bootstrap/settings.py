@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganeti.base.errors import Code, PrereqError
-from ganeti.base.paths import Paths
 from ganeti.bootstrap import policy
 from ganeti.model import parameters, params
 from ganeti.model.enums import DiskTemplate, HypervisorKind, NicMode
@@ -199,7 +198,7 @@ def _member(words: Any, word: str, option: str, what: str) -> Any:
         raise PrereqError(f"{option}: there is no {what} '{word}'; known: {', '.join(words)}", Code.INVAL) from None
 
 
-def build_objects(settings: InitSettings, first: FirstNode, paths: Paths) -> tuple[Cluster, Group, Node]:
+def build_objects(settings: InitSettings, first: FirstNode) -> tuple[Cluster, Group, Node]:
     """The first rows of the store."""
     node_uuid, group_uuid = NodeUuid(new_uuid()), GroupUuid(new_uuid())
     group = Group(uuid=group_uuid, name=DEFAULT_GROUP)
@@ -214,10 +213,10 @@ def build_objects(settings: InitSettings, first: FirstNode, paths: Paths) -> tup
         ssh_host_key=first.ssh_host_key,
         ssh_root_key=first.ssh_root_key,
     )
-    return build_cluster(settings, node, first.cluster_ip, paths), group, node
+    return build_cluster(settings, node, first.cluster_ip), group, node
 
 
-def build_cluster(settings: InitSettings, node: Node, cluster_ip: str, paths: Paths) -> Cluster:
+def build_cluster(settings: InitSettings, node: Node, cluster_ip: str) -> Cluster:
     """The cluster's own row; `PrereqError` names the setting that is wrong."""
     templates = disk_templates_of(settings)
     shared_dir = settings.shared_file_storage_dir
@@ -234,8 +233,8 @@ def build_cluster(settings: InitSettings, node: Node, cluster_ip: str, paths: Pa
         mac_prefix=_mac_prefix(settings),
         volume_group_name=settings.vg_name,
         drbd_usermode_helper=settings.drbd_helper or ("/bin/true" if DiskTemplate.DRBD in templates else None),
-        file_storage_dir=paths.below("/srv/ganeti/file-storage") if file_dir is None else file_dir,
-        shared_file_storage_dir=paths.below("/srv/ganeti/shared-file-storage") if shared_dir is None else shared_dir,
+        file_storage_dir="/srv/ganeti/file-storage" if file_dir is None else file_dir,
+        shared_file_storage_dir="/srv/ganeti/shared-file-storage" if shared_dir is None else shared_dir,
         gluster_storage_dir=settings.gluster_storage_dir,
         enabled_hypervisors=hypervisors_of(settings),
         enabled_disk_templates=templates,

@@ -1,0 +1,130 @@
+"""Submitting jobs and following them: messages with their times as they come, and the result at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ganeti.base import errors
+from ganeti.cli.command import EXIT_FAILURE, EXIT_SUCCESS, Environment
+
+WireOp = dict[str, Any]
+FIELDS = ["status", "opstatus", "opresult"]
+FINAL = ("success", "error", "canceled")
+WAIT = 60.0
+"""Seconds of one request for news."""
+
+
+def add_submit_options(parser: Any) -> None:
+    """The options of every command that submits a job."""
+    parser.add_argument("--submit", dest="submit_only", action="store_true", help="Submit and do not wait")
+    parser.add_argument("--print-jobid", action="store_true", help="Print the job's id on standard error")
+
+
+def with_trail(env: Environment, args: Any, op: WireOp) -> WireOp:
+    """An opcode with the reason trail and debug level of this command."""
+    trail = list(env.reason)
+    if getattr(args, "reason", None):
+        trail.append(["gnt:user", args.reason, time.time_ns()])
+    extra: WireOp = {"reason": [*(op.get("reason") or []), *trail]}
+    if getattr(args, "debug", 0):
+        extra["debug_level"] = args.debug
+    return {**op, **extra}
+
+
+def submit(env: Environment, args: Any, ops: Sequence[WireOp]) -> int:
+    """Submit one job; returns its id."""
+    return int(env.call("SubmitJob", [with_trail(env, args, op) for op in ops]))
+
+
+def run_job(env: Environment, args: Any, ops: Sequence[WireOp]) -> list[Any] | None:
+    """Submit a job and, unless ``--submit`` was given, wait for it. Returns its results (None: not waited for).
+
+    Raises the error of the opcode that failed.
+    """
+    job = submit(env, args, ops)
+    if getattr(args, "submit_only", False):
+        env.tell(f"JobID: {job}")
+        return None
+    if getattr(args, "print_jobid", False):
+        env.tell(f"JobID: {job}")
+    return wait(env, job)
+
+
+def wait(env: Environment, job: int, *, quiet: bool = False) -> list[Any]:
+    """Follow a job to its end; returns the results of its opcodes or raises the error of the one that failed."""
+    status, op_status, results = follow(env, job, quiet=quiet)
+    if status == "success":
+        return list(results)
+    if status == "canceled":
+        raise errors.Cancelled(f"job {job} was cancelled")
+    for index, (state, result) in enumerate(zip(op_status, results, strict=True)):
+        if state == "error":
+            raise _job_error(job, index, result)
+    raise errors.ExecError(f"job {job} ended as {status}")
+
+
+def follow(env: Environment, job: int, *, quiet: bool = False) -> list[Any]:
+    """Print the job's messages until it is final; returns its status, opcode states and results."""
+    previous: Any = None
+    serial: int | None = None
+    told = False
+    while True:
+        answer = env.call("WaitForJobChange", job, FIELDS, previous, serial, WAIT)
+        if not answer:
+            raise errors.JobLost(f"job {job} is not in the queue (archived, or never there)")
+        if answer == "nochange":
+            continue
+        values, entries = answer
+        for number, when, kind, message in entries or ():
+            serial = max(serial or 0, number)
+            if not quiet:
+                env.say(format_message(when, kind, message))
+        if values is not None:
+            previous = values
+            if values[0] in FINAL:
+                return list(values)
+        if not told and not quiet and values and values[0] == "waiting":
+            told = True
+            if env.stderr.isatty():
+                env.tell(f"Job {job} is waiting for its locks (gnt-debug locks shows who has them)")
+
+
+def format_message(when: Sequence[int], kind: str, message: Any) -> str:
+    """A line of a job's log as people read it."""
+    stamp = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(when[0]))
+    return f"{stamp} {message if kind == 'message' else f'[{kind}] {message}'}"
+
+
+def _job_error(job: int, index: int, result: Any) -> errors.GanetiError:
+    error = errors.from_wire(result)
+    if index:
+        return errors.ExecError(f"job {job}: opcode {index + 1}: {error.message}")
+    return error
+
+
+def run_jobs(env: Environment, args: Any, jobs: Sequence[tuple[str, Sequence[WireOp]]]) -> int:
+    """Submit several jobs, each with a name to report it by; returns the exit status."""
+    wired = [[with_trail(env, args, op) for op in ops] for _, ops in jobs]
+    answers = env.call("SubmitManyJobs", wired)
+    failed = 0
+    started = []
+    for (name, _), (accepted, job) in zip(jobs, answers, strict=True):
+        if not accepted:
+            env.tell(f"Failure: {name}: {job}")
+            failed += 1
+        elif getattr(args, "submit_only", False):
+            env.say(f"{job}: {name}")
+        else:
+            started.append((name, job))
+            if getattr(args, "print_jobid", False):
+                env.tell(f"JobID: {job}")
+    for name, job in started:
+        env.say(f"Waiting for job {job} for {name} ...")
+        try:
+            wait(env, job)
+        except errors.GanetiError as err:
+            env.tell(f"Job {job} for {name} has failed: {err.message}")
+            failed += 1
+    return EXIT_FAILURE if failed else EXIT_SUCCESS
