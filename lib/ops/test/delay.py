@@ -39,9 +39,7 @@ class Delay(
     interruptible: bool = param(
         default=False, help="Open a socket that ends the delay when connected to", flags="-i --interruptible"
     )
-    no_locks: bool = param(
-        default=True, help="Do not lock the nodes while the delay runs", flags="-l --no-locks", cli_type="flag"
-    )
+    no_locks: bool = param(default=True, help="Do not lock the nodes while the delay runs")
 
     def locks(self, config: Config) -> Locks:
         """None, unless asked for: then the nodes' own."""
