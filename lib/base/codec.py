@@ -1,7 +1,8 @@
 """JSON, and typed values in and out of it.
 
-`loads`/`dumps` (from `jsontext`) are the only JSON in the system. `decode(type, value)` checks a JSON value strictly against a type and builds
-it (dataclasses, enums, unions, containers); `encode(value)` is its inverse. A decoder is compiled once per type.
+`loads`/`dumps` (from `jsontext`) are the only JSON in the system. `decode(type, value)` checks a JSON value strictly against
+a type and builds it (dataclasses, enums, unions, containers); `encode(value)` is its inverse. A decoder is compiled once per
+type.
 
 Rules: unknown keys are refused; a missing key takes the field's default; an int is accepted where a float is required, never the
 other way; ``bool`` is not an int; a union of dataclasses is told apart by a ``kind: Literal[...]`` field; tuples of fixed

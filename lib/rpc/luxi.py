@@ -1,18 +1,18 @@
 """LUXI: the methods of the master daemon's public socket. Names and shapes on the wire are fixed by the public contract.
 
-Framing: UTF-8 JSON followed by one byte 0x03; one request at a time on a connection.
-Request ``{"method": ..., "args": [...]}``, response ``{"success": bool, "result": ...}``; an error's result is ``[class, [args]]``.
+Framing (`rpc.frames`): UTF-8 JSON followed by one byte 0x03; one request at a time on a connection.
+Request ``{"method": ..., "args": [...]}``, response ``{"success": bool, "result": ...}``; an error's result is
+``[class, [args]]``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from ganeti.rpc import frames
 from ganeti.rpc.call import URGENT, rpc
 
-ETX = b"\x03"
-MAX_MESSAGE = 64 * 1024 * 1024
-"""Bytes; a longer frame ends the connection."""
+MAX_MESSAGE = frames.MAX_MESSAGE
 WAIT_FOR_CHANGE_MAX = 89.0
 """Seconds that `wait_for_job_change` waits at most."""
 
@@ -40,7 +40,12 @@ class LuxiApi:
 
     @rpc(timeout=URGENT, name="WaitForJobChange")
     def wait_for_job_change(
-        self, job: int | str, fields: list[str], previous: Any = None, serial: int | None = None, timeout: float = WAIT_FOR_CHANGE_MAX
+        self,
+        job: int | str,
+        fields: list[str],
+        previous: Any = None,
+        serial: int | None = None,
+        timeout: float = WAIT_FOR_CHANGE_MAX,
     ) -> Any:
         """``[[values], [log entries]]`` as soon as the job differs from what the caller knows, or is final."""
         raise NotImplementedError
