@@ -1,0 +1,1 @@
+"""Helpers shared by tests. Import as `from support.x import y`."""
