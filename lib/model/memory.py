@@ -72,17 +72,17 @@ class MemoryRows:
 
     def after(self, changes: Sequence[Change], now: float) -> tuple[MemoryRows, list[AnyObject]]:
         """The rows after a commit, and the objects as stored. Raises `Conflict` and `ConfigError` as the store does."""
-        stamped = stamp(self, changes, now)
+        steps = stamp(self, changes, now)
         objects = dict(self._objects)
         stored: list[AnyObject] = []
-        for change in stamped:
-            if isinstance(change, Put):
-                objects[(change.obj.KIND, change.obj.uuid)] = change.obj
-                stored.append(change.obj)
+        for step in steps:
+            if isinstance(step.change, Put):
+                objects[(step.change.obj.KIND, step.change.obj.uuid)] = step.change.obj
+                stored.append(step.change.obj)
             else:
-                del objects[(change.object_kind, change.uuid)]
+                del objects[(step.change.object_kind, step.change.uuid)]
         result = MemoryRows(objects.values(), self._serial + 1)
-        checks.check_changes(result, self, stamped)
+        checks.check_changes(result, steps)
         return result, stored
 
 
