@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import Any
 
-PROGRAMS = ("backup", "cluster", "debug", "filter", "group", "instance", "job", "network", "node", "os", "storage")
+PROGRAMS = (
+    "backup",
+    "cluster",
+    "debug",
+    "filter",
+    "group",
+    "instance",
+    "job",
+    "network",
+    "node",
+    "os",
+    "storage",
+)
 """``gnt-<name>`` is the table in ``ganeti.cli.<name>``."""
 
 
@@ -44,7 +56,9 @@ def main(argv: list[str] | None = None, env: Environment | None = None) -> int:
 def _main(program: str, words: list[str], env: Environment | None) -> int:
     verbs, aliases = load_table(program)
     if verbs is None:
-        sys.stderr.write(f"There is no program {program}; known: {', '.join('gnt-' + name for name in PROGRAMS)}\n")
+        sys.stderr.write(
+            f"There is no program {program}; known: {', '.join('gnt-' + name for name in PROGRAMS)}\n"
+        )
         return EXIT_FAILURE
     if not words or words[0] in ("-h", "--help", "help"):
         (sys.stdout if words else sys.stderr).write(describe(program, verbs, aliases))
@@ -91,7 +105,9 @@ def build_parser(program: str, name: str, verb: Verb, command: Any) -> ArgumentP
     from argparse import ArgumentParser
 
     parser = ArgumentParser(prog=f"{program} {name}", description=verb.help + ".", allow_abbrev=False)
-    parser.add_argument("-d", "--debug", action="count", default=0, help="Show tracebacks; more often: more details")
+    parser.add_argument(
+        "-d", "--debug", action="count", default=0, help="Show tracebacks; more often: more details"
+    )
     parser.add_argument("--reason", metavar="TEXT", help="Why; recorded in the job")
     command.configure(parser)
     return parser
@@ -132,7 +148,12 @@ def exit_status(err: Any) -> int:
 def describe(program: str, verbs: dict[str, Verb], aliases: dict[str, str]) -> str:
     """The list of sub-commands."""
     width = max(map(len, verbs))
-    lines = [f"Usage: {program} <command> [options] [arguments]", f"       {program} <command> --help", "", "Commands:"]
+    lines = [
+        f"Usage: {program} <command> [options] [arguments]",
+        f"       {program} <command> --help",
+        "",
+        "Commands:",
+    ]
     for name in sorted(verbs):
         also = [alias for alias, target in sorted(aliases.items()) if target == name]
         note = f" (also: {', '.join(also)})" if also else ""

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Protocol, TextIO
 
-    from ganeti.rpc.luxi_client import LuxiClient
-
     from ganeti.base.paths import Paths
+    from ganeti.rpc.luxi_client import LuxiClient
 
     class Command(Protocol):
         """A sub-command: its options and what it does."""
@@ -125,7 +124,9 @@ class Environment:
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; False without one, since nobody could have answered."""
         if not self.stdin.isatty():
-            self.tell(f"{question} There is no terminal to ask on; use -f (or --yes-do-it where it is offered).")
+            self.tell(
+                f"{question} There is no terminal to ask on; use -f (or --yes-do-it where it is offered)."
+            )
             return False
         self.stderr.write(f"{question} [y/N] ")
         self.stderr.flush()

@@ -48,7 +48,9 @@ def maybe_float(value: str) -> float:
 class IdentKeyVal(argparse.Action):
     """``-H kvm:a=b,c=d``, repeatable: collected into a dict of dicts."""
 
-    def __call__(self, parser: ArgumentParser, namespace: Any, values: Any, option_string: str | None = None) -> None:
+    def __call__(
+        self, parser: ArgumentParser, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
         collected = dict(getattr(namespace, self.dest) or {})
         try:
             ident, values = text.parse_ident_keyval(values)
@@ -77,19 +79,27 @@ def add_options(parser: ArgumentParser, cls: type, skip: Collection[str] = ()) -
 
 def add_option(parser: ArgumentParser, name: str, hint: Any, default: Any, info: ParamInfo) -> None:
     """Add the option of one parameter. Its value is absent from the result unless it was given."""
-    common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": info.help.replace("%", "%%") or None}
+    common: dict[str, Any] = {
+        "dest": name,
+        "default": argparse.SUPPRESS,
+        "help": info.help.replace("%", "%%") or None,
+    }
     metavar: dict[str, Any] = {"metavar": info.metavar} if info.metavar else {}
     if info.cli_type == "priority":
         parser.add_argument(*info.flags, choices=sorted(SUBMIT_PRIORITIES), **common)
     elif info.cli_type == "identkeyval":
-        parser.add_argument(*info.flags, action=IdentKeyVal, metavar=info.metavar or "IDENT:NAME=VALUE,...", **common)
+        parser.add_argument(
+            *info.flags, action=IdentKeyVal, metavar=info.metavar or "IDENT:NAME=VALUE,...", **common
+        )
     elif info.cli_type:
         parser.add_argument(*info.flags, type=READERS[info.cli_type], **metavar, **common)
     else:
         _add_by_type(parser, hint, default, info, {**metavar, **common})
 
 
-def _add_by_type(parser: ArgumentParser, hint: Any, default: Any, info: ParamInfo, common: dict[str, Any]) -> None:
+def _add_by_type(
+    parser: ArgumentParser, hint: Any, default: Any, info: ParamInfo, common: dict[str, Any]
+) -> None:
     switch = {key: value for key, value in common.items() if key != "metavar"}
     base, optional = unwrap(hint)
     if base is bool and any(flag.startswith("--no-") for flag in info.flags) and default is True:

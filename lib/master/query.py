@@ -24,7 +24,49 @@ CONFIG_VERSION = 3010000
 OS_API_VERSION = 20
 EXPORT_VERSION = 0
 
-_SAME_NAME = ["beparams", "candidate_pool_size", "compression_tools", "ctime", "default_iallocator", "default_iallocator_params", "diskparams", "drbd_usermode_helper", "enabled_disk_templates", "enabled_hypervisors", "enabled_user_shutdown", "file_storage_dir", "gluster_storage_dir", "hidden_os", "blacklisted_os", "install_image", "instance_communication_network", "ipolicy", "mac_prefix", "maintain_node_health", "master_netdev", "master_netmask", "max_running_jobs", "max_tracked_jobs", "modify_ssh_setup", "mtime", "ndparams", "nicparams", "os_hvp", "osparams", "prealloc_wipe_disks", "reserved_lvs", "shared_file_storage_dir", "ssh_key_bits", "ssh_key_type", "tags", "uid_pool", "use_external_mip_script", "uuid", "volume_group_name", "zeroing_image"]
+_SAME_NAME = (
+    "beparams",
+    "candidate_pool_size",
+    "compression_tools",
+    "ctime",
+    "default_iallocator",
+    "default_iallocator_params",
+    "diskparams",
+    "drbd_usermode_helper",
+    "enabled_disk_templates",
+    "enabled_hypervisors",
+    "enabled_user_shutdown",
+    "file_storage_dir",
+    "gluster_storage_dir",
+    "hidden_os",
+    "blacklisted_os",
+    "install_image",
+    "instance_communication_network",
+    "ipolicy",
+    "mac_prefix",
+    "maintain_node_health",
+    "master_netdev",
+    "master_netmask",
+    "max_running_jobs",
+    "max_tracked_jobs",
+    "modify_ssh_setup",
+    "mtime",
+    "ndparams",
+    "nicparams",
+    "os_hvp",
+    "osparams",
+    "prealloc_wipe_disks",
+    "reserved_lvs",
+    "shared_file_storage_dir",
+    "ssh_key_bits",
+    "ssh_key_type",
+    "tags",
+    "uid_pool",
+    "use_external_mip_script",
+    "uuid",
+    "volume_group_name",
+    "zeroing_image",
+)
 """Fields of the cluster that `QueryClusterInfo` returns under their own names."""
 
 

@@ -11,8 +11,6 @@ from ganeti.query.field import UNAVAILABLE, Data, Field, FieldKind, FieldTable, 
 from ganeti.query.instance import param_kind
 from ganeti.query.node import NDPARAM_TITLES
 
-DEFAULT_FIELDS = ("name", "node_cnt", "pinst_cnt", "alloc_policy", "ndparams")
-
 
 def _nodes(data: Data, group: Group) -> list[Node]:
     index: dict[str, list[Node]] | None = data.memo.get("group_nodes")

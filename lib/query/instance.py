@@ -32,8 +32,6 @@ FILE_OVERHEAD = 0
 LVM_OVERHEAD = 128
 """MiB of metadata that each drbd disk has besides its data."""
 
-DEFAULT_FIELDS = ("name", "hypervisor", "os", "pnode", "status", "oper_ram")
-
 _KINDS = {BOOL: FieldKind.BOOL, INT: FieldKind.NUMBER, FLOAT: FieldKind.FLOAT, SIZE: FieldKind.UNIT}
 _HV_TITLES = {
     "acpi": "ACPI",
@@ -432,7 +430,7 @@ _NIC: tuple[tuple[str, str, str, str, NicValue], ...] = (
         lambda d, nic: d.config.network(nic.network).name if nic.network else None,
     ),
     ("uuid", "uuids", "NicUUID", "NIC_UUIDs", lambda _, nic: nic.uuid),
-    ("vlan", "vlans", "NicVLAN", "NIC_VLANs", lambda d, nic: _nicparams(d, nic)["vlan"]),
+    ("vlan", "vlans", "NicVLAN", "NIC_VLANs", lambda d, nic: _nicparams(d, nic)["vlan"] or None),
 )
 
 

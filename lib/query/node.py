@@ -25,8 +25,6 @@ from ganeti.query.field import (
 from ganeti.query.instance import param_kind
 from ganeti.rpc.node.replies import HypervisorInfo, NodeInfo
 
-DEFAULT_FIELDS = ("name", "dtotal", "dfree", "mtotal", "mnode", "mfree", "pinst_cnt", "sinst_cnt")
-
 NDPARAM_TITLES = {
     "exclusive_storage": "ExclusiveStorage",
     "oob_program": "OutOfBandProgram",

@@ -9,6 +9,7 @@ from typing import Any
 from ganeti.base.errors import Code, PrereqError
 from ganeti.model.config import Config
 from ganeti.query import group, instance, node
+from ganeti.query.defaults import DEFAULT_FIELDS
 from ganeti.query.field import FieldTable
 
 
@@ -32,11 +33,11 @@ RESOURCES: dict[str, Resource] = {
             instance.FIELDS,
             lambda config: config.instances,
             Config.find_instance,
-            instance.DEFAULT_FIELDS,
+            DEFAULT_FIELDS["instance"],
         ),
-        Resource("node", node.FIELDS, lambda config: config.nodes, Config.find_node, node.DEFAULT_FIELDS),
+        Resource("node", node.FIELDS, lambda config: config.nodes, Config.find_node, DEFAULT_FIELDS["node"]),
         Resource(
-            "group", group.FIELDS, lambda config: config.groups, Config.find_group, group.DEFAULT_FIELDS
+            "group", group.FIELDS, lambda config: config.groups, Config.find_group, DEFAULT_FIELDS["group"]
         ),
     )
 }
