@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HypervisorEnvironment:
-    """The doors of a hypervisor. `loop` is the agent's only event loop; it runs in a thread of its own concern, never in that of a call."""
+    """The doors of a hypervisor. `loop` is the agent's only event loop; node calls run in other threads than it."""
 
     paths: Paths
     loop: asyncio.AbstractEventLoop

@@ -46,7 +46,7 @@ class Net(Protocol):
         ...
 
     def connect(self, port: Port) -> None:
-        """Bring a tap up and connect it as its NIC wants: to the bridge (with its MTU and VLAN), as a route, or by the user's script."""
+        """Bring a tap up and connect it as its NIC wants: to a bridge (with its MTU, in a VLAN), as a route, or by script."""
         ...
 
     def disconnect(self, port: Port) -> None:
