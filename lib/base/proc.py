@@ -134,7 +134,7 @@ def run(
     log.debug("%s after %.2f s: %s", result.describe_status(), time.monotonic() - started, argv[0])
     if late or result.status not in ok:
         problem = f"took longer than {timeout:g} s and was ended" if late else None
-        raise _failure(result, problem, result.output or _read_from(log_file, offset))
+        raise command_error(result, problem, result.output or _read_from(log_file, offset))
     return result
 
 
@@ -173,7 +173,7 @@ def start(
             where = f" in {cwd}" if cwd and not os.path.isdir(cwd) else ""
             hint = "; is its package installed?" if isinstance(err, FileNotFoundError) and not where else ""
             result = Result(tuple(argv), NOT_STARTED, "", "")
-            raise _failure(result, f"cannot be started{where}: {err.strerror}{hint}", "") from err
+            raise command_error(result, f"cannot be started{where}: {err.strerror}{hint}", "") from err
 
 
 def stop(process: Process, grace: float = GRACE) -> int:
@@ -242,7 +242,8 @@ def _decode(data: bytes | None) -> str:
     return data.decode("utf-8", "replace") if data else ""
 
 
-def _failure(result: Result, problem: str | None, output: str) -> CommandError:
+def command_error(result: Result, problem: str | None, output: str) -> CommandError:
+    """The error for a command that went wrong: command, `problem` (None: its status) and the end of its output."""
     text = f"command failed ({problem or result.describe_status()}): {result.command}"
     tail = output.rstrip("\n").splitlines()[-TAIL_LINES:]
     return CommandError("\n".join([text, *tail]), result)
@@ -317,7 +318,7 @@ class RecordingRunner:
         elif isinstance(answer, int):
             answer = Result(call.argv, answer, "", "")
         if answer.status not in ok:
-            raise _failure(answer, None, answer.output)
+            raise command_error(answer, None, answer.output)
         return answer
 
     def _find(self, call: Call) -> Answer:
