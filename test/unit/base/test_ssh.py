@@ -81,9 +81,9 @@ def test_much_input_and_output_flow_at_the_same_time(client: SshClient) -> None:
 def test_command_that_takes_too_long_ends_the_connection(connect: Connect) -> None:
     with connect() as client:
         started = time.monotonic()
-        with pytest.raises(CommandError, match=r"took longer than 0.1 s.*\nbegun"):
-            client.run(["sh", "-c", "echo begun; exec sleep 3"], timeout=0.1)
-        assert time.monotonic() - started < 1
+        with pytest.raises(CommandError, match=r"took longer than 0.6 s.*\nbegun"):
+            client.run(["sh", "-c", "echo begun; exec sleep 5"], timeout=0.6)
+        assert time.monotonic() - started < 3
         with pytest.raises(CommandError, match="cannot be started"):
             client.run(["true"])
 
