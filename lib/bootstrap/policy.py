@@ -57,7 +57,9 @@ def build_policy(settings: InitSettings) -> Params:
         "nic-count": settings.ispecs_nic_count,
     }
     if any(single.values()) and (settings.ipolicy_bounds_specs or settings.ipolicy_std_specs):
-        raise PrereqError("--specs-... cannot be combined with --ipolicy-bounds-specs or --ipolicy-std-specs", Code.INVAL)
+        raise PrereqError(
+            "--specs-... cannot be combined with --ipolicy-bounds-specs or --ipolicy-std-specs", Code.INVAL
+        )
     for name, values in single.items():
         _apply_single(result, name, values)
     if settings.ipolicy_bounds_specs:
@@ -98,7 +100,9 @@ def _specs(values: Mapping[str, Any], option: str) -> dict[str, int]:
     result = {}
     for name, value in values.items():
         if name not in _STANDARD:
-            raise PrereqError(f"{option}: there is no spec '{name}'; known: {', '.join(_STANDARD)}", Code.INVAL)
+            raise PrereqError(
+                f"{option}: there is no spec '{name}'; known: {', '.join(_STANDARD)}", Code.INVAL
+            )
         try:
             result[name] = parse_size(str(value)) if name in _SIZES else int(str(value))
         except (ValueError, PrereqError):

@@ -28,13 +28,19 @@ class InitSettings:
 
     cluster_name: str = param(help="Name of the cluster; it must resolve to an unused address")
     beparams: Params = param(
-        default_factory=dict, help="Default back-end parameters", flags="-B --backend-parameters", cli_type="keyval"
+        default_factory=dict,
+        help="Default back-end parameters",
+        flags="-B --backend-parameters",
+        cli_type="keyval",
     )
     candidate_pool_size: int | None = param(
         default=None, help="How many nodes hold a replica of the store", flags="-C --candidate-pool-size"
     )
     enabled_hypervisors: list[str] | None = param(
-        default=None, help="Hypervisors to enable, the default one first", flags="--enabled-hypervisors", cli_type="list"
+        default=None,
+        help="Hypervisors to enable, the default one first",
+        flags="--enabled-hypervisors",
+        cli_type="list",
     )
     enabled_disk_templates: list[str] | None = param(
         default=None,
@@ -67,19 +73,35 @@ class InitSettings:
         default=None, help="Directory that all nodes share", flags="--shared-file-storage-dir", metavar="DIR"
     )
     gluster_storage_dir: str = param(
-        default="/var/run/ganeti/gluster", help="Mount point for Gluster", flags="--gluster-storage-dir", metavar="DIR"
+        default="/var/run/ganeti/gluster",
+        help="Mount point for Gluster",
+        flags="--gluster-storage-dir",
+        metavar="DIR",
     )
     mac_prefix: str | None = param(
-        default=None, help="First three bytes of generated MAC addresses", flags="-m --mac-prefix", metavar="PREFIX"
+        default=None,
+        help="First three bytes of generated MAC addresses",
+        flags="-m --mac-prefix",
+        metavar="PREFIX",
     )
     master_netdev: str | None = param(
-        default=None, help="Interface that carries the cluster's address", flags="--master-netdev", metavar="NETDEV"
+        default=None,
+        help="Interface that carries the cluster's address",
+        flags="--master-netdev",
+        metavar="NETDEV",
     )
     master_netmask: int | None = param(
-        default=None, help="Prefix length of the cluster's address", flags="--master-netmask", metavar="PREFIX"
+        default=None,
+        help="Prefix length of the cluster's address",
+        flags="--master-netmask",
+        metavar="PREFIX",
     )
-    modify_etc_hosts: bool = param(default=True, help="Leave /etc/hosts of the nodes alone", flags="--no-etc-hosts")
-    modify_ssh_setup: bool = param(default=True, help="Leave SSH keys of the nodes alone", flags="--no-ssh-init")
+    modify_etc_hosts: bool = param(
+        default=True, help="Leave /etc/hosts of the nodes alone", flags="--no-etc-hosts"
+    )
+    modify_ssh_setup: bool = param(
+        default=True, help="Leave SSH keys of the nodes alone", flags="--no-ssh-init"
+    )
     secondary_ip: str | None = param(
         default=None,
         help="This node's address in the replication network",
@@ -93,7 +115,9 @@ class InitSettings:
     uid_pool: str | None = param(
         default=None, help="User ids for guest processes, as ranges: 4000-4019,5000", flags="--uid-pool"
     )
-    drbd_helper: str | None = param(default=None, help="DRBD's user mode helper", flags="--drbd-usermode-helper")
+    drbd_helper: str | None = param(
+        default=None, help="DRBD's user mode helper", flags="--drbd-usermode-helper"
+    )
     default_iallocator: str | None = param(
         default=None,
         help="Allocator that places instances",
@@ -109,7 +133,9 @@ class InitSettings:
         default=None, help="Overwrite new disks with zeros before use", flags="--prealloc-wipe-disks"
     )
     use_external_mip_script: bool | None = param(
-        default=None, help="Set the cluster's address by a script of your own", flags="--use-external-mip-script"
+        default=None,
+        help="Set the cluster's address by a script of your own",
+        flags="--use-external-mip-script",
     )
     hv_state: dict[str, Params] = param(
         default_factory=dict, help="Hypervisor state", flags="--hypervisor-state", cli_type="identkeyval"
@@ -117,10 +143,17 @@ class InitSettings:
     disk_state: dict[str, Params] = param(
         default_factory=dict, help="Disk state", flags="--disk-state", cli_type="identkeyval"
     )
-    install_image: str | None = param(default=None, help="Image for untrusted OS installs", flags="--install-image")
-    zeroing_image: str | None = param(default=None, help="Image that zeroes free space", flags="--zeroing-image")
+    install_image: str | None = param(
+        default=None, help="Image for untrusted OS installs", flags="--install-image"
+    )
+    zeroing_image: str | None = param(
+        default=None, help="Image that zeroes free space", flags="--zeroing-image"
+    )
     compression_tools: list[str] | None = param(
-        default=None, help="Programs allowed for compressing transfers", flags="--compression-tools", cli_type="list"
+        default=None,
+        help="Programs allowed for compressing transfers",
+        flags="--compression-tools",
+        cli_type="list",
     )
     enabled_user_shutdown: bool | None = param(
         default=None, help="Respect guests that power themselves off", flags="--user-shutdown"
@@ -134,7 +167,10 @@ class InitSettings:
         default=None, help="Bounds of instance sizes", flags="--ipolicy-bounds-specs", cli_type="multi"
     )
     ipolicy_disk_templates: list[str] | None = param(
-        default=None, help="Disk templates that instances may use", flags="--ipolicy-disk-templates", cli_type="list"
+        default=None,
+        help="Disk templates that instances may use",
+        flags="--ipolicy-disk-templates",
+        cli_type="list",
     )
     ipolicy_vcpu_ratio: float | None = param(
         default=None, help="Virtual CPUs for each physical one, at most", flags="--ipolicy-vcpu-ratio"
@@ -182,11 +218,14 @@ def disk_templates_of(settings: InitSettings) -> tuple[DiskTemplate, ...]:
     words = settings.enabled_disk_templates
     if words is None:
         words = ["drbd", "plain"] if settings.vg_name else ["file", "diskless"]
-    templates = tuple(_member(DiskTemplate, word, "--enabled-disk-templates", "disk template") for word in words)
+    templates = tuple(
+        _member(DiskTemplate, word, "--enabled-disk-templates", "disk template") for word in words
+    )
     needs_lvm = [template for template in templates if template in (DiskTemplate.PLAIN, DiskTemplate.DRBD)]
     if needs_lvm and not settings.vg_name:
         raise PrereqError(
-            f"disk template {needs_lvm[0]} needs a volume group: name it with --vg-name, or leave the template out", Code.INVAL
+            f"disk template {needs_lvm[0]} needs a volume group: name it with --vg-name, or leave the template out",
+            Code.INVAL,
         )
     return templates
 
@@ -195,7 +234,9 @@ def _member(words: Any, word: str, option: str, what: str) -> Any:
     try:
         return words(word)
     except ValueError:
-        raise PrereqError(f"{option}: there is no {what} '{word}'; known: {', '.join(words)}", Code.INVAL) from None
+        raise PrereqError(
+            f"{option}: there is no {what} '{word}'; known: {', '.join(words)}", Code.INVAL
+        ) from None
 
 
 def build_objects(settings: InitSettings, first: FirstNode) -> tuple[Cluster, Group, Node]:
@@ -232,7 +273,8 @@ def build_cluster(settings: InitSettings, node: Node, cluster_ip: str) -> Cluste
         use_external_mip_script=bool(settings.use_external_mip_script),
         mac_prefix=_mac_prefix(settings),
         volume_group_name=settings.vg_name,
-        drbd_usermode_helper=settings.drbd_helper or ("/bin/true" if DiskTemplate.DRBD in templates else None),
+        drbd_usermode_helper=settings.drbd_helper
+        or ("/bin/true" if DiskTemplate.DRBD in templates else None),
         file_storage_dir="/srv/ganeti/file-storage" if file_dir is None else file_dir,
         shared_file_storage_dir="/srv/ganeti/shared-file-storage" if shared_dir is None else shared_dir,
         gluster_storage_dir=settings.gluster_storage_dir,
@@ -301,7 +343,9 @@ def _netmask(settings: InitSettings) -> int:
     longest = 32 if settings.primary_ip_version == 4 else 128
     value = longest if settings.master_netmask is None else settings.master_netmask
     if not 0 < value <= longest:
-        raise PrereqError(f"--master-netmask must be a prefix length from 1 to {longest}, not {value}", Code.INVAL)
+        raise PrereqError(
+            f"--master-netmask must be a prefix length from 1 to {longest}, not {value}", Code.INVAL
+        )
     return value
 
 
@@ -327,6 +371,8 @@ def _uid_pool(text: str) -> tuple[tuple[int, int], ...]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         low, _, high = part.partition("-")
         if not low.isdigit() or (high and not high.isdigit()) or int(high or low) < int(low):
-            raise PrereqError(f"--uid-pool: '{part}' is neither a user id nor a range like 4000-4019", Code.INVAL)
+            raise PrereqError(
+                f"--uid-pool: '{part}' is neither a user id nor a range like 4000-4019", Code.INVAL
+            )
         ranges.append((int(low), int(high or low)))
     return tuple(sorted(ranges))

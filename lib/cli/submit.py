@@ -8,12 +8,9 @@ from typing import Any
 
 from ganeti.base import errors
 from ganeti.cli.command import EXIT_FAILURE, EXIT_SUCCESS, Environment
+from ganeti.rpc import following
 
 WireOp = dict[str, Any]
-FIELDS = ["status", "opstatus", "opresult"]
-FINAL = ("success", "error", "canceled")
-WAIT = 60.0
-"""Seconds of one request for news."""
 
 
 def add_submit_options(parser: Any) -> None:
@@ -54,54 +51,28 @@ def run_job(env: Environment, args: Any, ops: Sequence[WireOp]) -> list[Any] | N
 
 def wait(env: Environment, job: int, *, quiet: bool = False) -> list[Any]:
     """Follow a job to its end; returns the results of its opcodes or raises the error of the one that failed."""
-    status, op_status, results = follow(env, job, quiet=quiet)
-    if status == "success":
-        return list(results)
-    if status == "canceled":
-        raise errors.Cancelled(f"job {job} was cancelled")
-    for index, (state, result) in enumerate(zip(op_status, results, strict=True)):
-        if state == "error":
-            raise _job_error(job, index, result)
-    raise errors.ExecError(f"job {job} ended as {status}")
+    return following.results(job, follow(env, job, quiet=quiet))
 
 
 def follow(env: Environment, job: int, *, quiet: bool = False) -> list[Any]:
     """Print the job's messages until it is final; returns its status, opcode states and results."""
-    previous: Any = None
-    serial: int | None = None
-    told = False
-    while True:
-        answer = env.call("WaitForJobChange", job, FIELDS, previous, serial, WAIT)
-        if not answer:
-            raise errors.JobLost(f"job {job} is not in the queue (archived, or never there)")
-        if answer == "nochange":
-            continue
-        values, entries = answer
-        for number, when, kind, message in entries or ():
-            serial = max(serial or 0, number)
-            if not quiet:
+    values: list[Any] = []
+    told = quiet or not env.stderr.isatty()
+    for changed, entries in following.news(env.call, job):
+        if not quiet:
+            for _, when, kind, message in entries:
                 env.say(format_message(when, kind, message))
-        if values is not None:
-            previous = values
-            if values[0] in FINAL:
-                return list(values)
-        if not told and not quiet and values and values[0] == "waiting":
+        values = changed or values
+        if not told and values and values[0] == "waiting":
             told = True
-            if env.stderr.isatty():
-                env.tell(f"Job {job} is waiting for its locks (gnt-debug locks shows who has them)")
+            env.tell(f"Job {job} is waiting for its locks (gnt-debug locks shows who has them)")
+    return values
 
 
 def format_message(when: Sequence[int], kind: str, message: Any) -> str:
     """A line of a job's log as people read it."""
     stamp = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(when[0]))
     return f"{stamp} {message if kind == 'message' else f'[{kind}] {message}'}"
-
-
-def _job_error(job: int, index: int, result: Any) -> errors.GanetiError:
-    error = errors.from_wire(result)
-    if index:
-        return errors.ExecError(f"job {job}: opcode {index + 1}: {error.message}")
-    return error
 
 
 def run_jobs(env: Environment, args: Any, jobs: Sequence[tuple[str, Sequence[WireOp]]]) -> int:
