@@ -6,6 +6,7 @@ costs the same in a cluster of any size. Indexes:
 =================  ==========================================  =============================
 index              value                                       objects
 =================  ==========================================  =============================
+name/<kind>        name                                        of kinds in `NAMED`
 primary            uuid of the primary node                    instances
 secondary          uuid of a secondary node                    instances
 disk               uuid of a disk                              instances that use it
@@ -49,15 +50,28 @@ class IndexedRows(Rows, Protocol):
 
 def entries(obj: AnyObject) -> set[Entry]:
     """All entries of an object."""
+    name = name_of(obj)
+    found = set(_relations(obj))
+    return found if name is None else found | {(f"name/{obj.KIND}", name)}
+
+
+def name_of(obj: AnyObject) -> str | None:
+    """The name by which the object is found; None for kinds that are not found by name."""
+    return str(obj.label) if obj.KIND in NAMED else None
+
+
+def _relations(obj: AnyObject) -> Iterator[Entry]:
     if isinstance(obj, Instance):
-        return set(_of_instance(obj))
-    if isinstance(obj, Disk):
-        return set(_of_disk(obj))
-    if isinstance(obj, Node):
-        return {("group", obj.group), ("node-ip", obj.primary_ip), ("node-ip", obj.secondary_ip)}
-    if isinstance(obj, Group):
-        return {("network", network) for network in obj.networks}
-    return set()
+        yield from _of_instance(obj)
+    elif isinstance(obj, Disk):
+        yield from _of_disk(obj)
+    elif isinstance(obj, Node):
+        yield "group", obj.group
+        yield "node-ip", obj.primary_ip
+        yield "node-ip", obj.secondary_ip
+    elif isinstance(obj, Group):
+        for network in obj.networks:
+            yield "network", network
 
 
 def _of_instance(instance: Instance) -> Iterator[Entry]:
@@ -97,8 +111,3 @@ def _of_disk(disk: Disk) -> Iterator[Entry]:
             pass
     for child in disk.children:
         yield from _of_disk(child)
-
-
-def name_of(obj: AnyObject) -> str | None:
-    """The name by which the object is found; None for kinds that are not found by name."""
-    return str(obj.label) if obj.KIND in NAMED else None
