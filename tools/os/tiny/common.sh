@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # Shared by the scripts of the OS definition "tiny". Progress and errors go to standard error: standard output may be a dump.
 
-# The node's root directory: "/" on an ordinary node, elsewhere on one of several nodes on one machine. Scripts need not get
-# the variable, so that the place from which they were started tells as well.
+# The node's root directory: empty on an ordinary node, elsewhere on one of several nodes on one machine. OS scripts do not get
+# the variable: the path by which they were started tells as well.
 node_root() {
     if [ -n "${GANETI_ROOTDIR:-}" ]; then
         echo "${GANETI_ROOTDIR%/}"
     else
-        case "$PWD/" in
-            */srv/ganeti/os/*) echo "${PWD%%/srv/ganeti/os/*}" ;;
+        case "$0" in
+            */srv/ganeti/os/*) echo "${0%%/srv/ganeti/os/*}" ;;
         esac
     fi
 }
