@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 CONNECT_TIMEOUT = 5.0
 """Seconds until a node that does not react counts as unreachable."""
-IDLE_LIMIT = 60
+IDLE_LIMIT = 45
 """Seconds for which an idle connection is used again. Agents must keep theirs longer, or a request could meet its closing."""
 DEAD_AFTER = 30
 """Seconds without any sign of life from the other end's TCP, during a call, until the connection counts as broken."""

@@ -19,7 +19,9 @@ class Outcome:
     status: int = 0
     body: bytes = b""
     was_sent: bool = False
-    """Whether a connection was there, so that the node may have begun to do what it was asked."""
+    """Whether the request was sent, so that the node may have begun to do what it was asked."""
+    was_fresh: bool = False
+    """Whether a new connection was made for it."""
 
 
 _BROKEN = (
@@ -46,7 +48,9 @@ def explain(target: NodeTarget, port: int, call: Call, outcome: Outcome, connect
     if outcome.code in _BROKEN and "alert" in text:
         return f"refuses the certificate of this node ({text}); is it a node of this cluster, and is this its master?"
     if outcome.code in _BROKEN:
-        return f"broke the connection during {call.name} ({text}); whether it was carried out is not known"
+        text = f"broke the connection during {call.name} ({text}); whether it was carried out is not known"
+        doubt = "; or it refuses the certificate of this node: is this its master?" if outcome.was_fresh else ""
+        return text + doubt
     if outcome.code == pycurl.E_PEER_FAILED_VERIFICATION:
         text = f"what answers at {where} could not prove to be this node of this cluster ({text})"
         return f"{text}; check its address, or give it a new certificate with 'gnt-node add --readd {target.name}'"

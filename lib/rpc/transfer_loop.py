@@ -54,7 +54,7 @@ class TransferLoop:
     def run(self, transfers: Sequence[Prepare]) -> list[Outcome]:
         """Do all the transfers, at most `parallel` of them at once; returns how each ended, in their order.
 
-        After an exception from here (an interrupt) the loop must be closed.
+        A signal handler must not raise: libcurl may be calling back just then, and would take that for its own failure.
         """
         waiting = deque(enumerate(transfers))
         active: dict[pycurl.Curl, tuple[int, io.BytesIO]] = {}
@@ -127,8 +127,14 @@ class TransferLoop:
 
 
 def _outcome(curl: pycurl.Curl, code: int, text: str, body: io.BytesIO) -> Outcome:
-    was_sent = float(curl.getinfo(pycurl.PRETRANSFER_TIME)) > 0
-    return Outcome(code, text, int(curl.getinfo(pycurl.RESPONSE_CODE)), body.getvalue(), was_sent)
+    return Outcome(
+        code,
+        text,
+        status=int(curl.getinfo(pycurl.RESPONSE_CODE)),
+        body=body.getvalue(),
+        was_sent=int(curl.getinfo(pycurl.REQUEST_SIZE)) > 0,
+        was_fresh=int(curl.getinfo(pycurl.NUM_CONNECTS)) > 0,
+    )
 
 
 class LoopPool:
