@@ -87,8 +87,15 @@ class Paths:
 
     @property
     def os_search_path(self) -> tuple[str, ...]:
+        """Where OS definitions are looked for, in order."""
         roots = ("/srv/ganeti/os", "/usr/local/lib/ganeti/os", "/usr/lib/ganeti/os", "/usr/share/ganeti/os")
         return tuple(self.below(path) for path in roots)
+
+    @property
+    def extstorage_search_path(self) -> tuple[str, ...]:
+        """Where providers of external storage are looked for, in order."""
+        roots = ("/srv", "/usr/local/lib", "/usr/lib", "/usr/share")
+        return tuple(self.below(f"{root}/ganeti/extstorage") for root in roots)
 
     # --- cluster state
     @property

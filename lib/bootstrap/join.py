@@ -148,12 +148,14 @@ def check_answer(full: str, answer: dict[str, Any], now: float) -> None:
     """Whether a host that answered can join; `PrereqError` says why not. Pure."""
     if answer["version"] != __version__:
         raise PrereqError(
-            f"host {full} has version {answer['version']} of this software, this cluster {__version__}; install the same one there",
+            f"host {full} has version {answer['version']} of this software, this cluster {__version__}; "
+            "install the same one there",
             Code.ENVIRON,
         )
     if abs(answer["time"] - now) > MAX_CLOCK_SKEW:
         raise PrereqError(
-            f"the clock of host {full} is {abs(answer['time'] - now):.0f} seconds off; synchronise it (at most {MAX_CLOCK_SKEW:.0f})",
+            f"the clock of host {full} is {abs(answer['time'] - now):.0f} seconds off; "
+            f"synchronise it (at most {MAX_CLOCK_SKEW:.0f})",
             Code.ENVIRON,
         )
 
