@@ -100,7 +100,7 @@ class FileLock:
 def is_locked(path: str) -> bool:
     """Whether anybody (this process too) holds the lock. Never creates the file, never keeps the lock."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

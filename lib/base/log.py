@@ -16,6 +16,8 @@ from ganeti.base.secret import REDACTED
 
 FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 
+SYSLOG = "/dev/log"
+
 SECRET_KEYS = ("osparams_private", "osparams_secret", "osparams_private_cluster")
 """Parameters whose values are private (the public contract names them)."""
 
@@ -74,11 +76,19 @@ class RedactingFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
-def setup(logfile: str | None = None, *, debug: bool = False, stderr: bool = False, program: str = "ganeti") -> None:
+def setup(
+    logfile: str | None = None,
+    *,
+    debug: bool = False,
+    stderr: bool = False,
+    syslog: str | None = None,
+    program: str = "ganeti",
+) -> None:
     """Direct all logging of this process, in place of what was set up before.
 
-    To `logfile` (mode 0640) and, with `stderr`, to standard error, where a person sees messages without time and pid. With
-    `debug` everything is logged, else INFO to the file and WARNING to standard error. Raises `OSError`.
+    To `logfile` (mode 0640) and, with `stderr`, to standard error, where a person sees messages without time and pid; with
+    `syslog` (a socket, such as `SYSLOG`) to the system's log. With `debug` everything is logged, else INFO, and WARNING to
+    standard error. Raises `OSError`.
     """
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -90,6 +100,11 @@ def setup(logfile: str | None = None, *, debug: bool = False, stderr: bool = Fal
     if stderr:
         short = FORMAT if debug else f"{program}: %(levelname)s: %(message)s"
         _add(root, logging.StreamHandler(sys.stderr), short, logging.DEBUG if debug else logging.WARNING)
+    if syslog:
+        from logging.handlers import SysLogHandler
+
+        handler = SysLogHandler(syslog, SysLogHandler.LOG_DAEMON)
+        _add(root, handler, f"{program}[%(process)d]: %(name)s: %(message)s", logging.DEBUG if debug else logging.INFO)
     if not root.handlers:
         root.addHandler(logging.NullHandler())
     # Libraries that tell about each packet.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,3 +132,14 @@ def test_private_keys_vanish_and_certificates_stay() -> None:
     assert SECRET not in redacted and certificate in redacted
     assert log.redact(f"-----BEGIN PRIVATE KEY-----\n{SECRET} (cut)").endswith("-----END PRIVATE KEY-----")
     assert SECRET not in log.redact(f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET} (cut)")
+
+
+def test_syslog_gets_the_program_and_the_message(tmp_path: Path) -> None:
+    path = tmp_path / "syslog"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(path))
+        server.settimeout(5)
+        log.setup(syslog=str(path), program="ganeti-noded")
+        logging.getLogger("x").warning("disk %s", {"osparams_secret": {"a": SECRET}})
+        received = server.recv(1000).rstrip(b"\0").decode()
+    assert received == f"<28>ganeti-noded[{os.getpid()}]: x: disk {{'osparams_secret': <redacted>}}"
