@@ -39,9 +39,9 @@ class Cancel:
             env.tell("Killing a job may leave its work half done; add --yes-do-it if you really want it")
             return EXIT_FAILURE
         chosen = self._chosen(env, args)
-        if len(chosen) > 1 and not args.jobs and not args.force:
-            if not env.confirm(f"Cancel {len(chosen)} jobs?"):
-                return EXIT_CONFIRMATION if env.stdin.isatty() else EXIT_FAILURE
+        unasked = len(chosen) > 1 and not args.jobs and not args.force
+        if unasked and not env.confirm(f"Cancel {len(chosen)} jobs?"):
+            return EXIT_CONFIRMATION if env.stdin.isatty() else EXIT_FAILURE
         failed = 0
         for job in chosen:
             done, text = env.call("CancelJob", job, args.kill)
