@@ -36,7 +36,7 @@ class Row:
 
 
 def _split(words: str) -> set[str]:
-    return {word for word in re.split(r",\s*|\s+and\s+|\s+or\s+", words.strip()) if word}
+    return {word for word in re.split(r"\s*,\s*|\s+and\s+|\s+or\s+", words.strip()) if word}
 
 
 def read_table(page: str) -> dict[str, Row]:
@@ -183,11 +183,11 @@ def test_table_reader_understands_each_kind_of_rule() -> None:
         "| `low` | nothing of ours |\n"
         "| `model` | low; no clock, socket |\n"
         "| `alg` | low, model; only `alg/io` and `alg/cli` also net |\n"
-        "| `cli` | low, alg (declarations only) |\n"
+        "| `cli` | low, alg (declarations only), model; cli also alg (on first use) |\n"
         "| `top` | everything below the front ends; runs only at night |\n\n"
     )
     assert rows["low"].allowed == set()
     assert "time" in rows["model"].forbidden and "ganeti.base.net" in rows["model"].forbidden
     assert rows["alg"].more == {"alg.io": {"net"}, "alg.cli": {"net"}}
-    assert rows["cli"].allowed == {"low", "alg"}
+    assert rows["cli"].allowed == {"low", "alg", "model"}
     assert rows["top"].allowed == {"low", "model", "alg"}
