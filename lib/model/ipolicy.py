@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ganeti.base.errors import Code, PrereqError
 from ganeti.model.config import Config
 from ganeti.model.enums import DiskTemplate
 from ganeti.model.filled import fill_beparams
@@ -60,15 +59,12 @@ def violations(policy: Mapping[str, Any], spec: Spec) -> list[str]:
     return found + min(pairs, key=len, default=[])
 
 
-def check(config: Config, group: Group, spec: Spec, what: str) -> None:
-    """`PrereqError` naming every bound that an instance (`what`) would break in this group."""
+def describe(config: Config, group: Group, spec: Spec) -> str:
+    """Every bound that an instance would break in this group, in one sentence; empty if it breaks none."""
     found = violations(policy_of(config, group), spec)
-    if found:
-        raise PrereqError(
-            f"{what} does not fit the instance policy of node group {group.name}: {'; '.join(found)}."
-            " Change it, or use --ignore-ipolicy",
-            Code.INVAL,
-        )
+    if not found:
+        return ""
+    return f"it does not fit the instance policy of node group {group.name} ({'; '.join(found)}; see --ignore-ipolicy)"
 
 
 def _outside(pair: Mapping[str, Mapping[str, int]], spec: Spec) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ganeti.base.undo import Undo
 from ganeti.model.config import Config
 from ganeti.model.locks import LockName
-from ganeti.model.objects import AnyObject, Change
+from ganeti.model.objects import AnyObject, Change, Node
 from ganeti.ops.base import Op
 from ganeti.rpc.call import NodeCaller
 
@@ -39,6 +39,10 @@ class Context(Protocol):
 
     @property
     def nodes(self) -> NodeCaller: ...
+
+    def introduce(self, node: Node) -> None:
+        """Make node calls to a node possible that is not in the configuration (yet). Changes nothing else."""
+        ...
 
     @property
     def locks(self) -> LockHandle: ...

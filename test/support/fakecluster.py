@@ -100,12 +100,15 @@ class FakeCaller:
     def __init__(self, cluster: FakeCluster, effects: Effects) -> None:
         self._cluster = cluster
         self._effects = effects
+        self.introduced: dict[str, Node] = {}
 
     def call(self, node: NodeUuid, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         call = call_of(method)
         name = self._cluster.name_of(node)
-        row = self._cluster.rows_node(node)
-        if row is not None and row.offline and not call.offline:
+        row = self._cluster.rows_node(node) or self.introduced.get(node)
+        if row is None:
+            raise NodeError(node, "is not in the configuration")
+        if row.offline and not call.offline:
             raise NodeOffline(name)
 
         def act() -> Any:
@@ -187,6 +190,9 @@ class FakeContext:
     @property
     def config(self) -> Config:
         return self._cluster.config
+
+    def introduce(self, node: Node) -> None:
+        self.nodes.introduced[node.uuid] = node
 
     def commit(self, changes: Sequence[Change]) -> list[AnyObject]:
         for change in changes:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganeti.base.errors import Code, PrereqError
-from ganeti.ops.base import Op
+from ganeti.ops.base import Op, params_of
 
 
 def given(op: Op[Any, Any], name: str) -> bool:
     """Whether a parameter has another value than its default."""
-    field = next(field for field in dataclasses.fields(op) if field.name == name)
+    _, field, _ = params_of(type(op))[name]
     if field.default_factory is not dataclasses.MISSING:
         return bool(getattr(op, name) != field.default_factory())
     return bool(getattr(op, name) != field.default)
