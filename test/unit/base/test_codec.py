@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ganeti.base import codec
 from ganeti.base.errors import DecodeError
 from ganeti.base.secret import Secret
 from ganeti.model.enums import Kind
 from ganeti.model.objects import Delete, Node, Put
-from hypothesis import given
-from hypothesis import strategies as st
 
 Id = NewType("Id", str)
 
@@ -86,10 +88,8 @@ def test_decoding_is_the_inverse_of_encoding(tree: Tree) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_decoding_anything_gives_a_value_or_a_decode_error(value: Any) -> None:
     for cls in (Tree, Leaf, Start | Stop, list[int], dict[str, Leaf], tuple[str, int], Colour, Put):
-        try:
+        with contextlib.suppress(DecodeError):
             codec.decode(cls, value)
-        except DecodeError as err:
-            assert err.reason
 
 
 @pytest.mark.parametrize(

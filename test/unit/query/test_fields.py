@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ganeti.query import group, instance, node
 from ganeti.query.defaults import DEFAULT_FIELDS
 from ganeti.query.field import FieldTable, Need
@@ -31,7 +32,9 @@ def contract(resource: str) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     ("resource", "table"), [("instance", instance.FIELDS), ("node", node.FIELDS), ("group", group.FIELDS)]
 )
-def test_every_field_of_the_contract_is_there_with_its_title_and_kind(resource: str, table: FieldTable) -> None:
+def test_every_field_of_the_contract_is_there_with_its_title_and_kind(
+    resource: str, table: FieldTable
+) -> None:
     assert {name: (field.title, str(field.kind)) for name, field in table.items()} == contract(resource)
 
 
