@@ -21,7 +21,7 @@ from ganeti.base.flock import FileLock
 from ganeti.store import schema
 from ganeti.store.schema import Entry, LogRow
 
-LOCK_WAIT = 5.0
+LOCK_WAIT = 1.0
 """Seconds to wait for another writer of the file."""
 _COMPRESSION = 3
 _SIDE_FILES = ("-wal", "-shm")
@@ -30,8 +30,8 @@ _SIDE_FILES = ("-wal", "-shm")
 class Replica:
     """The writing end of a candidate's store file, which is made when the first entries or a snapshot arrive. Thread-safe.
 
-    The file lock is held from the first write on, so a master daemon and a replica never write the same file; `close` gives it
-    back. All methods raise `LockTimeout` if another process writes the file, `ConfigError` if it cannot be written.
+    The file lock is held during each call only, so that a master daemon can take the file over at any time. From then on all
+    calls raise `LockTimeout`. They raise `ConfigError` if the file cannot be read or written.
     """
 
     def __init__(self, path: str) -> None:
@@ -51,7 +51,7 @@ class Replica:
     def append(self, rows: Sequence[LogRow]) -> int:
         """Apply change-log rows that follow on what is there; durable when this returns. The result is the last serial it has.
 
-        Rows that are there already are skipped. After a gap nothing is applied. If the first row is there already, but not the
+        Rows that are there already are skipped, rows after a gap are not applied. If the first row is there already, but not the
         same (this replica followed another master), nothing is applied and the result is 0: it has to be replaced.
         Raises `StaleEpoch` if the rows are of a master older than the last one followed.
         """
@@ -63,8 +63,8 @@ class Replica:
                 raise StaleEpoch(f"this replica follows epoch {epoch}; entries of epoch {rows[-1][1]} are refused")
             if not _agrees(connection, rows[0]):
                 return 0
-            new = [row for row in rows if row[0] > serial]
-            if not new or new[0][0] != serial + 1:
+            new = list(_following(rows, serial))
+            if not new:
                 return serial
             connection.execute("BEGIN IMMEDIATE")
             for row in new:
@@ -94,15 +94,13 @@ class Replica:
 
     def remove(self) -> None:
         """Remove the replica: this node is no candidate any more."""
-        with self._mutex:
-            self._take_lock()
+        with self._mutex, self._locked():
             self._remove_files()
-            self._release()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._mutex:
-            self._release()
+            self._disconnect()
 
     def __enter__(self) -> Self:
         return self
@@ -114,25 +112,28 @@ class Replica:
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[sqlite3.Connection]:
-        self._take_lock()
-        try:
-            connection = self._connection = self._connection or schema.open_writable(self.path)
-            yield connection
-        except sqlite3.Error as err:
-            self._disconnect()
-            raise ConfigError(f"cannot write the replica {self.path} of the cluster store: {err}") from err
-        except BaseException:
-            # Whatever was begun is undone by closing.
-            self._disconnect()
-            raise
+        with self._locked():
+            try:
+                connection = self._connection = self._connection or schema.open_writable(self.path)
+                yield connection
+            except sqlite3.Error as err:
+                self._disconnect()
+                raise ConfigError(f"cannot write the replica {self.path} of the cluster store: {err}") from err
+            except BaseException:
+                # Whatever was begun is undone by closing.
+                self._disconnect()
+                raise
 
-    def _take_lock(self) -> None:
-        if self._lock.held:
-            return
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         try:
             self._lock.acquire(LOCK_WAIT)
         except LockTimeout:
             raise LockTimeout(f"the cluster store {self.path} has another writer; is this node the master?") from None
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _is_damaged(self) -> bool:
         if not os.path.exists(self.path):
@@ -154,13 +155,17 @@ class Replica:
                 self._connection.close()
             self._connection = None
 
-    def _release(self) -> None:
-        self._disconnect()
-        self._lock.release()
-
 
 def _position(connection: sqlite3.Connection) -> tuple[int, int]:
     return schema.read_meta(connection, "epoch"), schema.read_meta(connection, "serial")
+
+
+def _following(rows: Sequence[LogRow], serial: int) -> Iterator[LogRow]:
+    """The rows that come after `serial`, up to the first gap."""
+    for row in rows:
+        if row[0] == serial + 1:
+            yield row
+            serial += 1
 
 
 def _agrees(connection: sqlite3.Connection, row: LogRow) -> bool:
