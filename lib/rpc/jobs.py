@@ -1,7 +1,8 @@
 """The job socket: what a worker asks of the master daemon. Same framing as LUXI; the socket is open to root only.
 
 A worker keeps one connection. When it breaks (the daemon was restarted or killed) the worker connects again, calls `attach`
-with what it holds, and repeats the request whose answer it did not get: every request is safe to repeat, `commit` by its token.
+with what it holds, and repeats the requests whose answers it did not get: every request is safe to repeat, `commit` and `submit`
+by their tokens, `log` by its time. Requests are answered in order; a worker may send `op_progress` and `log` without waiting.
 """
 
 from __future__ import annotations
@@ -77,8 +78,11 @@ class JobApi:
         raise NotImplementedError
 
     @rpc(timeout=FAST)
-    def log(self, job: int, op_index: int, type: str, message: Any) -> None:
-        """Append a line to the job's log."""
+    def log(self, job: int, op_index: int, type: str, message: Any, timestamp: int = 0) -> None:
+        """Append a line to the job's log. `timestamp` (microseconds; 0: now) grows with each line of a job.
+
+        A line that is not later than the last one of the job is the repetition of one whose answer was lost: it is ignored.
+        """
         raise NotImplementedError
 
     @rpc(timeout=HOURS_4)
@@ -120,8 +124,8 @@ class JobApi:
         raise NotImplementedError
 
     @rpc(timeout=FAST)
-    def submit(self, job: int, jobs: list[list[WireOp]]) -> list[tuple[bool, int | str]]:
-        """Submit further jobs on behalf of this one."""
+    def submit(self, job: int, jobs: list[list[WireOp]], token: str = "") -> list[tuple[bool, int | str]]:
+        """Submit further jobs on behalf of this one. The same token again gives the same answer."""
         raise NotImplementedError
 
     @rpc(timeout=URGENT)
