@@ -92,7 +92,8 @@ def add_option(parser: ArgumentParser, name: str, hint: Any, default: Any, info:
             *info.flags, action=IdentKeyVal, metavar=info.metavar or "IDENT:NAME=VALUE,...", **common
         )
     elif info.cli_type:
-        parser.add_argument(*info.flags, type=READERS[info.cli_type], **metavar, **common)
+        shown = metavar or ({"metavar": "yes|no"} if info.cli_type == "yesno" else {})
+        parser.add_argument(*info.flags, type=READERS[info.cli_type], **shown, **common)
     else:
         _add_by_type(parser, hint, default, info, {**metavar, **common})
 
@@ -104,7 +105,7 @@ def _add_by_type(
     base, optional = unwrap(hint)
     if base is bool and any(flag.startswith("--no-") for flag in info.flags) and default is True:
         parser.add_argument(*info.flags, action="store_false", **switch)
-    elif base is bool and (not optional or info.flags == ("--dry-run",)):
+    elif base is bool and (not optional or any(flag.startswith(("--no-", "--dry-run")) for flag in info.flags)):
         parser.add_argument(*info.flags, action="store_true", **switch)
     elif base is bool:
         parser.add_argument(*info.flags, type=READERS["yesno"], **{"metavar": "yes|no", **common})
