@@ -105,7 +105,9 @@ def _add_by_type(
     base, optional = unwrap(hint)
     if base is bool and any(flag.startswith("--no-") for flag in info.flags) and default is True:
         parser.add_argument(*info.flags, action="store_false", **switch)
-    elif base is bool and (not optional or any(flag.startswith(("--no-", "--dry-run")) for flag in info.flags)):
+    elif base is bool and (
+        not optional or any(flag.startswith(("--no-", "--dry-run")) for flag in info.flags)
+    ):
         parser.add_argument(*info.flags, action="store_true", **switch)
     elif base is bool:
         parser.add_argument(*info.flags, type=READERS["yesno"], **{"metavar": "yes|no", **common})
