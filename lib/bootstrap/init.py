@@ -22,7 +22,7 @@ from ganeti.model.config import Config
 from ganeti.model.memory import MemoryRows
 from ganeti.model.names import normalize_host_name
 from ganeti.model.objects import AnyObject, Cluster, Put
-from ganeti.node import identity
+from ganeti.node import cluster_files, identity
 from ganeti.node.ssconf import Ssconf
 from ganeti.rpc import following
 from ganeti.rpc.luxi_client import LuxiClient
@@ -55,13 +55,7 @@ def look_around(paths: Paths, settings: InitSettings) -> Host:
     normalize_host_name(settings.cluster_name)
     own = net.resolve(paths.hostname, family)
     cluster = net.resolve(settings.cluster_name, family)
-    kept = [
-        paths.store,
-        paths.config_export,
-        paths.ca_certificate,
-        paths.node_certificate,
-        paths.ssconf("cluster_name"),
-    ]
+    kept = [*cluster_files.membership_files(paths), paths.ssconf("cluster_name")]
     return Host(
         name=paths.hostname if "." in paths.hostname else own.name,
         primary_ip=own.ip,
@@ -135,9 +129,8 @@ def init_cluster(paths: Paths, settings: InitSettings, say: Say = lambda _text: 
         cluster = _make_store(paths, objects, undo)
         _write_cluster_files(paths, objects, undo)
         undo.push(daemons.stop_all, paths)
-        for name in (*daemons.NODE_DAEMONS, *daemons.MASTER_DAEMONS):
-            say(f"Starting {name}")
-            daemons.start(paths, name)
+        say("Starting the daemons")
+        daemons.start_all(paths)
         say("Running the first job")
         _post_init(paths)
         undo.commit()
