@@ -51,6 +51,8 @@ def _mount_sys() -> None:
     mount("--rbind", CGROUPS, "/run/cgroups")
     mount("-t", "sysfs", "sysfs", "/sys")
     mount("--rbind", "/run/cgroups", CGROUPS)
+    proc.run(["umount", "-l", "/run/cgroups"])
+    os.rmdir("/run/cgroups")
 
 
 def _mount_srv(plan: Plan, node: Node) -> None:

@@ -232,9 +232,13 @@ def switch_off(plan: Plan, node: Node) -> None:
 def switch_off_all(state: str) -> None:
     """Pull the plugs of all nodes of the cluster in this state directory, also of those whose start never ended."""
     _kill_and_wait(state, find_inits(state))
-    for pid in find_starters(state):
+    starters = find_starters(state)
+    for pid in starters:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(_lives, starters)), timeout=STOP_TIMEOUT, interval=0.01, what=f"processes {starters} to end")
+    # One that was killed between its fork and its first mount has left a first process behind.
+    _kill_and_wait(state, find_inits(state))
 
 
 def _kill_and_wait(state: str, inits: Mapping[str, int]) -> None:

@@ -30,7 +30,6 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--name", default=argparse.SUPPRESS, help=f"which cluster (default {DEFAULT_NAME})")
     common.add_argument("--state", metavar="DIR", default=argparse.SUPPRESS, help="where its files are")
     parser = argparse.ArgumentParser(prog="devcluster", description=DESCRIPTION, parents=[common])
-    parser.set_defaults(name=DEFAULT_NAME, state=None)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
     up = verbs.add_parser("up", parents=[common], help="make the machines and the cluster on them")
@@ -100,7 +99,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = build_parser().parse_args(argv)
+    # Defaults stand here: in the parsers they would hide an option that stands before the command.
+    options = build_parser().parse_args(argv, argparse.Namespace(name=DEFAULT_NAME, state=None))
     try:
         return VERBS.get(options.verb, _node)(options)
     except GanetiError as err:
