@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ganeti.master.ssconf import ssconf_values
-
 from ganeti.base import files, net, ssh, x509
 from ganeti.base.errors import Code, PrereqError
 from ganeti.base.net import InterfaceAddress
@@ -18,6 +16,7 @@ from ganeti.base.secret import generate_token
 from ganeti.base.undo import Undo
 from ganeti.bootstrap import daemons
 from ganeti.bootstrap.settings import FirstNode, InitSettings, build_objects
+from ganeti.master.ssconf import ssconf_values
 from ganeti.model.config import Config
 from ganeti.model.memory import MemoryRows
 from ganeti.model.names import normalize_host_name

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ganeti.master.ssconf import ssconf_values
-
 from ganeti import __version__
 from ganeti.base import codec, files, net, x509
 from ganeti.base.errors import Code, DecodeError, ExecError, PrereqError
@@ -21,6 +19,7 @@ from ganeti.base.paths import Paths
 from ganeti.base.retry import wait_until
 from ganeti.base.ssh import SshClient
 from ganeti.bootstrap.init import NODE_PORT
+from ganeti.master.ssconf import ssconf_values
 from ganeti.model.config import Config
 from ganeti.model.filled import fill_ndparams
 from ganeti.model.names import normalize_host_name
