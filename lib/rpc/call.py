@@ -45,15 +45,19 @@ class Call:
     """Whether the call is tried even when the node is marked offline."""
 
     @cached_property
+    def _parameters(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    @cached_property
     def _signature(self) -> tuple[list[tuple[str, Any, bool]], Any]:
         hints = typing.get_type_hints(self.function)
-        parameters = list(inspect.signature(self.function).parameters.values())[1:]
+        parameters = list(self._parameters.parameters.values())[1:]
         required = [(p.name, hints[p.name], p.default is inspect.Parameter.empty) for p in parameters]
         return required, hints.get("return", type(None))
 
     def encode_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """The wire form of the arguments: all of them, in order, defaults filled in."""
-        bound = inspect.signature(self.function).bind(None, *args, **kwargs)
+        bound = self._parameters.bind(None, *args, **kwargs)
         bound.apply_defaults()
         return [codec.encode(value) for value in list(bound.arguments.values())[1:]]
 

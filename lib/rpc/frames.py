@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         def send(self, data: memoryview, /) -> int: ...
         def settimeout(self, seconds: float | None, /) -> None: ...
         def fileno(self) -> int: ...
+        def shutdown(self, how: int, /) -> None: ...
         def close(self) -> object: ...
 
 
@@ -38,9 +39,12 @@ class EndOfStream(errors.Unreachable):
 # --- frames as data
 
 
-def encode(value: Any) -> bytes:
-    """The frame of a plain JSON value."""
-    return jsontext.dumps(value).encode() + ETX
+def encode(value: Any, *, limit: int = MAX_MESSAGE) -> bytes:
+    """The frame of a plain JSON value; `ProtocolError` if it would be longer than the limit."""
+    text = jsontext.dumps(value).encode()
+    if len(text) > limit:
+        raise errors.ProtocolError(f"a message of {len(text)} bytes is longer than the {limit} bytes that are allowed")
+    return text + ETX
 
 
 def decode(frame: bytes | bytearray) -> Any:
@@ -135,10 +139,10 @@ class FrameSocket:
         self._buffer = FrameBuffer(limit)
 
     def send(self, value: Any, timeout: float | None = None) -> None:
-        frame = encode(value)
-        if len(frame) - 1 > self._limit:
-            text = f"a message of {len(frame) - 1} bytes is longer than the {self._limit} bytes that {self._peer} takes"
-            raise errors.ProtocolError(text)
+        self.send_frame(encode(value, limit=self._limit), timeout)
+
+    def send_frame(self, frame: bytes, timeout: float | None = None) -> None:
+        """Send a value that has been encoded already."""
         deadline = _Deadline(timeout, f"{self._peer} did not take a message within {timeout} seconds")
         rest = memoryview(frame)
         while rest:
@@ -172,6 +176,13 @@ class FrameSocket:
 
     def fileno(self) -> int:
         return self._sock.fileno()
+
+    def shutdown(self) -> None:
+        """End both directions at once, for everybody who has the socket; `close` must follow."""
+        try:
+            self._sock.shutdown(2)
+        except OSError:
+            pass  # the peer was faster
 
     def close(self) -> None:
         self._sock.close()
