@@ -30,8 +30,9 @@ from ganeti.model.ssconf import KEYS
 from ganeti.node import cluster_files, identity, programs
 from ganeti.node.facts import PROTOCOL
 from ganeti.node.main import NAME as AGENT
-from ganeti.node.main import PORT, listen_address, make_directories
+from ganeti.node.main import listen_address, make_directories
 from ganeti.node.ssconf import Ssconf
+from ganeti.rpc.nodes import PORT
 
 EXIT_NODE_SETUP = 12
 MASTER = "ganeti-masterd"

@@ -32,11 +32,11 @@ from ganeti.node.trust import Callers
 from ganeti.rpc.node.blockdev import BlockdevApi, OsApi
 from ganeti.rpc.node.instance import InstanceApi
 from ganeti.rpc.node.node import NodeApi
+from ganeti.rpc.nodes import PORT
 
 log = logging.getLogger(__name__)
 
 NAME = "ganeti-noded"
-PORT = 1811
 GRACE = 5.0
 """Seconds that running calls get when the agent stops; scripts are ended then."""
 LAST_GRACE = 3.0

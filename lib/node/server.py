@@ -24,11 +24,11 @@ from aiohttp.streams import StreamReader
 from ganeti.base import codec, errors
 from ganeti.node.dispatch import Busy, Dispatcher, Entry
 from ganeti.node.epoch import EpochGuard
+from ganeti.rpc.nodes import EPOCH_HEADER
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("ganeti.node.access")
 
-EPOCH_HEADER = "X-Ganeti-Epoch"
 MIB = 1024 * 1024
 LARGE_BODIES = {"upload_file": 64 * MIB, "store_append": 64 * MIB, "store_replace": 512 * MIB}
 SMALL = 64 * 1024
