@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ganeti.base import net
 from ganeti.base.errors import Code, PrereqError, ResolverError
 from ganeti.base.secret import Secret
-from ganeti.model import names, params
+from ganeti.model import names
 from ganeti.model.config import Config
 from ganeti.model.enums import AdminState, DiskTemplate, HypervisorKind
 from ganeti.model.ids import InstanceUuid, new_uuid
@@ -245,8 +245,8 @@ class InstanceCreate(
         template = self.disk_template or cluster.enabled_disk_templates[0]
         new_disks.check_template(cluster, template)
         hypervisor = self._check_hypervisor(ctx)
-        beparams = new_params.backend_overrides(cluster, self.beparams)
-        backend = params.fill(cluster.beparams.get("default", {}), beparams)
+        beparams = new_params.backend_overrides(self.beparams)
+        backend = new_params.fill_backend(cluster, beparams)
         nics = new_nics.check_nics(cluster, self.nics, ip)
         if self.conflicts_check:
             new_nics.check_conflicts(ctx.config, nics)

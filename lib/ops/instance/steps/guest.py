@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ganeti.base.errors import Code, NodeError, PrereqError
 from ganeti.model.enums import AdminState, AdminStateSource
 from ganeti.model.filled import FilledInstance, fill_instance
 from ganeti.model.ids import NodeUuid
@@ -70,6 +71,14 @@ def state_on(ctx: Context, node: NodeUuid, instance: Instance) -> InstanceState:
     return ctx.nodes.call(node, InstanceApi.instance_state, instance.name, str(instance.hypervisor))
 
 
-def exists(state: InstanceState) -> bool:
-    """Whether the guest runs, or waits."""
-    return state.state in (RunState.RUNNING, RunState.PAUSED)
+def require_state(ctx: Context, node: NodeUuid, instance: Instance) -> InstanceState:
+    """Like `state_on`, for plans: `PrereqError` if the node does not answer."""
+    try:
+        return state_on(ctx, node, instance)
+    except NodeError as err:
+        raise PrereqError(f"instance {instance.name} cannot be looked at: {err}", Code.ENVIRON) from err
+
+
+def wanted_up(instance: Instance, state: RunState) -> bool:
+    """Whether the guest runs, or should."""
+    return instance.admin_state is AdminState.UP or state is RunState.RUNNING

@@ -27,7 +27,7 @@ def hypervisor_overrides(kind: HypervisorKind, values: Mapping[str, Any]) -> Par
     return params.update({}, params.coerce(parameters.HYPERVISOR[kind], values, f"hypervisor {kind}", allow_default=True))
 
 
-def backend_overrides(cluster: Cluster, values: Mapping[str, Any]) -> Params:
+def backend_overrides(values: Mapping[str, Any]) -> Params:
     """Overrides of back-end parameters, converted; ``memory`` stands for both ``minmem`` and ``maxmem``."""
     spelled = dict(values)
     if "memory" in spelled:
@@ -35,9 +35,14 @@ def backend_overrides(cluster: Cluster, values: Mapping[str, Any]) -> Params:
         if "minmem" in spelled or "maxmem" in spelled:
             raise PrereqError("back-end parameter memory sets both minmem and maxmem; give either it or them", Code.INVAL)
         spelled.update(minmem=memory, maxmem=memory)
-    overrides = params.update({}, params.coerce(parameters.BACKEND, spelled, "back-end", allow_default=True))
-    check_backend(params.fill(cluster.beparams.get("default", {}), overrides))
-    return overrides
+    return params.update({}, params.coerce(parameters.BACKEND, spelled, "back-end", allow_default=True))
+
+
+def fill_backend(cluster: Cluster, overrides: Params) -> Params:
+    """The complete back-end parameters; `PrereqError` if no guest can have them."""
+    filled = params.fill(cluster.beparams.get("default", {}), overrides)
+    check_backend(filled)
+    return filled
 
 
 def check_backend(filled: Params) -> None:
