@@ -13,7 +13,7 @@ from ganeti.master.ssconf import Distributor
 from ganeti.model.changes import Committed, target
 from ganeti.model.config import Config
 from ganeti.model.enums import Kind
-from ganeti.model.objects import Change, Node
+from ganeti.model.objects import Change, Node, Put
 from ganeti.rpc.jobs import CommitReply
 from ganeti.store.reader import Reader
 from ganeti.store.writer import Store, Write
@@ -59,7 +59,7 @@ class Commits:
     async def commit(self, job: int, token: str, changes: Sequence[Change]) -> CommitReply:
         """Store changes on behalf of a job. The same token again, from the same job, gives the same answer."""
         result = await self.write(Write(changes=changes, token=f"{job}/{token}"))
-        return CommitReply(result.serial, result.objects)
+        return CommitReply(result.serial, [Put(obj) for obj in result.objects])
 
     async def write(self, request: Write) -> Committed:
         """Store a request; returns when it is on disk here and on the candidates."""
