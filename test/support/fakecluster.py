@@ -61,7 +61,8 @@ class Fault:
 
     at: int
     kind: str
-    only_in_run: bool = True
+    lasts: bool = False
+    """Every effect from there on is hit, those of undoing included."""
 
 
 @dataclass
@@ -76,7 +77,8 @@ class Effects:
         if not self.armed:
             return action()
         self.names.append(name)
-        if self.fault is None or len(self.names) != self.fault.at:
+        count = len(self.names)
+        if self.fault is None or not (count == self.fault.at or (self.fault.lasts and count > self.fault.at)):
             return action()
         if self.fault.kind == "fail":
             raise error(f"{name} failed on purpose")
@@ -370,7 +372,8 @@ class FakeCluster:
         try:
             result = op.run(ctx, plan)  # type: ignore[arg-type]  # as above
         except Exception as err:
-            effects.fault = None
+            if fault is not None and not fault.lasts:
+                effects.fault = None
             for line in ctx.undo.revert():
                 err.add_note(line)
             raise
