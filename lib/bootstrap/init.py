@@ -150,7 +150,8 @@ def _make_directories(paths: Paths, undo: Undo) -> None:
     ):
         if not os.path.isdir(path):
             files.ensure_directory(path, mode)
-            undo.push(shutil.rmtree, path, ignore_errors=True)
+            if not path.startswith(paths.log):  # logs of an attempt that failed are worth keeping
+                undo.push(shutil.rmtree, path, ignore_errors=True)
 
 
 def _write(path: str, text: str, undo: Undo, mode: int = 0o600) -> None:

@@ -51,7 +51,7 @@ class IdentKeyVal(argparse.Action):
     def __call__(
         self, parser: ArgumentParser, namespace: Any, values: Any, option_string: str | None = None
     ) -> None:
-        collected = dict(getattr(namespace, self.dest) or {})
+        collected = dict(getattr(namespace, self.dest, None) or {})
         try:
             ident, values = text.parse_ident_keyval(values)
         except (PrereqError, ValueError) as err:
