@@ -8,7 +8,6 @@ from collections.abc import Callable
 from ganeti.base import proc
 from ganeti.base.errors import CommandError, ExecError
 from ganeti.base.files import read_optional
-from ganeti.bootstrap.daemons import MASTER_DAEMONS, NODE_DAEMONS, NOT_MASTER
 from ganeti.tools.devcluster import machine
 from ganeti.tools.devcluster.plan import BRIDGE, Node, Plan
 
@@ -71,11 +70,14 @@ def start_daemons(plan: Plan, node: Node) -> None:
     """Start the daemons of a node that belongs to a cluster, as its service manager would; others have none."""
     if not os.path.exists(node.paths.node_certificate):
         return
+    from ganeti.base.daemon import EXIT_NOT_MASTER
+    from ganeti.bootstrap.daemons import MASTER_DAEMONS, NODE_DAEMONS
+
     for name in NODE_DAEMONS:
         machine.run(plan, node, [name])
     if (read_optional(node.paths.ssconf("master_node")) or "").strip() == node.name:
         for name in MASTER_DAEMONS:
-            machine.run(plan, node, [name], ok=(0, NOT_MASTER))
+            machine.run(plan, node, [name], ok=(0, EXIT_NOT_MASTER))
 
 
 # --- looking at it

@@ -106,14 +106,22 @@ new_workspace() {
 
 export MTOOLS_SKIP_CHECK=1
 
+# quietly COMMAND...: its messages are shown only if it fails. mtools complains about each disk that has no geometry.
+quietly() {
+    "$@" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        return 1
+    }
+}
+
 pack_settings() {
     (cd "$work" && find etc | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$work/settings.img"
-    mcopy -o -i "$disk" "$work/settings.img" ::settings.img ||
+    quietly mcopy -o -i "$disk" "$work/settings.img" ::settings.img ||
         fail "the settings cannot be written to $disk" "reinstall the instance: its file system may be damaged"
 }
 
 unpack_settings() {
-    mcopy -n -i "$disk" ::settings.img "$work/settings.img" ||
+    quietly mcopy -n -i "$disk" ::settings.img "$work/settings.img" ||
         fail "there is no guest of this OS definition on $disk" "reinstall the instance with OS tiny"
     (cd "$work" && cpio -i -d -m --quiet <settings.img) ||
         fail "the settings on $disk cannot be read" "reinstall the instance with OS tiny"
