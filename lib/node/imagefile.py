@@ -154,6 +154,8 @@ def describe(disk: FilledDisk) -> str:
 
 def create(path: str, size: int) -> None:
     """Make a sparse file of `size` MiB that nobody else can read; it must not exist. Leaves nothing on failure."""
+    if size <= 0:
+        raise StorageError(f"cannot make file {path}: a disk of {size} MiB makes no sense")
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
     except FileExistsError:
@@ -167,9 +169,9 @@ def create(path: str, size: int) -> None:
         os.ftruncate(handle, size * MIB)
         os.fsync(handle)
         sync_directory(os.path.dirname(path))
-    except OSError as err:
+    except (OSError, OverflowError) as err:
         os.unlink(path)
-        raise StorageError(f"cannot make file {path} of {size} MiB: {err.strerror}") from err
+        raise StorageError(f"cannot make file {path} of {size} MiB: {err}") from err
     finally:
         os.close(handle)
 
@@ -209,8 +211,8 @@ def grow(path: str, amount: int, *, dry_run: bool) -> None:
         if not dry_run:
             os.ftruncate(handle, os.fstat(handle).st_size + amount * MIB)
             os.fsync(handle)
-    except OSError as err:
-        raise StorageError(f"cannot grow file {path} by {amount} MiB: {err.strerror}") from err
+    except (OSError, OverflowError) as err:
+        raise StorageError(f"cannot grow file {path} by {amount} MiB: {err}") from err
     finally:
         os.close(handle)
 

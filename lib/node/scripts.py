@@ -25,15 +25,19 @@ class ScriptResult:
     output: str
     late: bool = False
     """It was ended because it took too long."""
+    stopped: bool = False
+    """It was ended because the agent stops."""
 
     @property
     def ok(self) -> bool:
-        return self.status == 0 and not self.late
+        return self.status == 0 and not self.late and not self.stopped
 
     def describe(self, timeout: float) -> str:
         """How it ended, in words."""
         if self.late:
             return f"took longer than {timeout:g} s and was ended"
+        if self.stopped:
+            return "was ended because the node agent stops"
         return f"killed by signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
 
     def tail(self, lines: int = proc.TAIL_LINES) -> str:
@@ -45,9 +49,10 @@ class Scripts:
     """Runs scripts, each in a session of its own with a clean environment. Safe for use by many threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: set[proc.Process] = set()
+        self._idle = threading.Condition()
+        self._running = 0
         self._closed = False
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
 
     def run(
         self,
@@ -65,48 +70,55 @@ class Scripts:
         case the script prints them. Raises `CommandError` if the script cannot be started.
         """
         with tempfile.TemporaryFile() if log_file is None else open(log_file, "w+b", opener=_private) as sink:
-            process = self._start(argv, env, cwd, sink.fileno())
+            self._enter(argv[0])
             try:
-                late = not _wait(process, timeout)
+                process = proc.start(argv, env=env, cwd=cwd, stdout=sink, stderr=sink)
+                try:
+                    ended = self._wait(process, timeout)
+                finally:
+                    # Also when it ended by itself: children that it left behind must not go on writing to a disk.
+                    proc.stop(process)
             finally:
-                # Also when it ended by itself: children that it left behind must not go on writing to a disk.
-                proc.stop(process)
-                with self._lock:
-                    self._running.discard(process)
+                self._leave()
             output = _read_tail(sink.fileno())
-        result = ScriptResult(process.returncode, _blank(output, secrets), late)
+        late, stopped = not ended and not self._closed, not ended and self._closed
+        result = ScriptResult(process.returncode, _blank(output, secrets), late, stopped)
         if log_file is not None:
             _blank_file(log_file, secrets)
         return result
 
-    def _start(self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, sink: int) -> proc.Process:
-        with self._lock:
+    def _enter(self, name: str) -> None:
+        with self._idle:
             if self._closed:
-                raise CommandError(f"{argv[0]} was not started: the node agent is stopping")
-            process = proc.start(argv, env=env, cwd=cwd, stdout=sink, stderr=sink)
-            self._running.add(process)
-            return process
+                raise CommandError(f"{name} was not started: the node agent is stopping")
+            self._running += 1
 
-    def close(self) -> None:
-        """End every script that runs and start no more."""
-        with self._lock:
-            self._closed = True
-            running = list(self._running)
-        for process in running:
-            process.terminate()
-        for process in running:
-            proc.stop(process)
+    def _leave(self) -> None:
+        with self._idle:
+            self._running -= 1
+            self._idle.notify_all()
 
+    def _wait(self, process: proc.Process, timeout: float) -> bool:
+        """Whether it ended by itself within the time.
 
-def _wait(process: proc.Process, timeout: float) -> bool:
-    """Whether it ended within the time. It is not reaped: its group's number must stay its own until the group is ended."""
-    handle = os.pidfd_open(process.pid)
-    try:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
-    finally:
-        os.close(handle)
+        It is not reaped: the number of its group must stay its own until the group is ended.
+        """
+        handle = os.pidfd_open(process.pid)
+        try:
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            poll.register(self._stop, select.POLLIN)
+            return handle in dict(poll.poll(timeout * 1000))
+        finally:
+            os.close(handle)
+
+    def close(self, timeout: float = 2 * proc.GRACE) -> None:
+        """End every script that runs, waiting up to `timeout` seconds for that, and start no more."""
+        with self._idle:
+            if not self._closed:
+                self._closed = True
+                os.eventfd_write(self._stop, 1)
+            self._idle.wait_for(lambda: not self._running, timeout)
 
 
 def _private(path: str, flags: int) -> int:
