@@ -34,6 +34,8 @@ RETRY_FIRST, RETRY_LONGEST = 0.2, 5.0
 """Seconds between attempts at a candidate that cannot be reached."""
 JOIN = 10.0
 """Seconds to wait for the last call to a node that is no candidate any more."""
+CLOSE_WAIT = 1.0
+"""Seconds to wait for calls under way when the daemon ends."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,9 @@ class Replicator:
             threads = [link.thread for link in self._links.values() if link.thread is not None]
             self._fail_waiters(ConfigError("the master daemon ends; whether the candidates have the change is not known"))
             self._state.notify_all()
+        deadline = monotonic() + CLOSE_WAIT
         for thread in (*threads, self._watch):
-            thread.join(1.0)
+            thread.join(max(0.0, deadline - monotonic()))
         self._reader.close()
 
     # --- state; all of this with the condition held
