@@ -1,30 +1,30 @@
-"""A whole cluster in one process: store, nodes, and the context in which an opcode runs; with faults at any step."""
+"""A whole cluster in one process: store and nodes in memory, the real executor, and faults at any step."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from ganeti.base.errors import Cancelled, Code, ConfigError, GanetiError, NodeError, NodeOffline, PrereqError
-from ganeti.base.undo import Undo
+from ganeti.base import codec
+from ganeti.base.errors import ConfigError, GanetiError, NodeError, NodeOffline
+from ganeti.job.immediate import Immediate
 from ganeti.model import parameters, params
+from ganeti.model.changes import Committed
 from ganeti.model.config import Config
-from ganeti.model.enums import DiskTemplate, HypervisorKind
+from ganeti.model.enums import DiskTemplate, HypervisorKind, Kind
 from ganeti.model.ids import GroupUuid, NodeUuid, new_uuid
-from ganeti.model.locks import BGL, LockName, Locks, level_of, lock
+from ganeti.model.locks import BGL, LockName, level_of, lock
+from ganeti.model.memory import MemoryRows, MemoryStore
 from ganeti.model.objects import AnyObject, Change, Cluster, Disk, Group, Instance, Node, Put
-from ganeti.ops.base import HookRun, Op
-from ganeti.rpc.call import call_of, implementation
+from ganeti.ops.base import Op
+from ganeti.rpc.call import Call, call_of, implementation
 from ganeti.rpc.node.blockdev import BlockdevApi, OsApi
 from ganeti.rpc.node.instance import InstanceApi
 from ganeti.rpc.node.node import NodeApi
 from ganeti.rpc.node.replies import RunState
 from support.fakenode import READ_ONLY, FakeNode, Shared
-from support.memory_store import MemoryStore
-
-ResultT = TypeVar("ResultT")
 
 POLICY = {
     "minmax": [
@@ -56,7 +56,7 @@ class Fault:
     """What goes wrong, and at which effect (counted from 1).
 
     Kinds: ``fail`` the effect does not happen; ``lost`` it happens but its answer is lost; ``die`` the worker is killed before
-    it; ``die-after`` right after it; ``cancel`` the job is cancelled when it sleeps after that effect.
+    it; ``die-after`` right after it; ``cancel`` the job is cancelled when it next sleeps.
     """
 
     at: int
@@ -71,11 +71,8 @@ class Effects:
 
     fault: Fault | None = None
     names: list[str] = field(default_factory=list)
-    armed: bool = False
 
     def around(self, name: str, action: Callable[[], Any], error: Callable[[str], GanetiError]) -> Any:
-        if not self.armed:
-            return action()
         self.names.append(name)
         count = len(self.names)
         if self.fault is None or not (count == self.fault.at or (self.fault.lasts and count > self.fault.at)):
@@ -99,40 +96,38 @@ class Effects:
 class FakeCaller:
     """Node calls in memory. Arguments and results travel in their wire form, so that their types are really checked."""
 
-    def __init__(self, cluster: FakeCluster, effects: Effects) -> None:
+    def __init__(self, cluster: FakeCluster, run: Run) -> None:
         self._cluster = cluster
-        self._effects = effects
-        self.introduced: dict[str, Node] = {}
+        self._run = run
 
     def call(self, node: NodeUuid, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         call = call_of(method)
-        name = self._cluster.name_of(node)
-        row = self._cluster.rows_node(node) or self.introduced.get(node)
-        if row is None:
-            raise NodeError(node, "is not in the configuration")
-        if row.offline and not call.offline:
-            raise NodeOffline(name)
+        target = self._run.immediate.doors.current.find_target(node)
+        if target.offline and not call.offline:
+            raise NodeOffline(target.name)
+        self._cluster.calls.append(f"{target.name}:{call.name}")
 
         def act() -> Any:
-            if node in self._cluster.dead or node not in self._cluster.nodes:
-                raise NodeError(name, "connection refused")
-            target = self._cluster.nodes[node]
-            table = {}
-            for api in (InstanceApi, BlockdevApi, OsApi, NodeApi):
-                table.update(implementation(api, target))
-            declared, bound = table[call.name]
-            try:
-                result = bound(*declared.decode_arguments(call.encode_arguments(args, kwargs)))
-            except GanetiError as err:
-                raise NodeError(name, f"{call.name}: {err}") from err
-            from ganeti.base import codec
+            return self._answer(node, target.name, call, args, kwargs)
 
-            return call.decode_result(codec.loads(codec.dumps(codec.encode(result))))
-
-        self._cluster.calls.append(f"{name}:{call.name}")
         if call.name in READ_ONLY:
             return act()
-        return self._effects.around(f"{name}:{call.name}", act, lambda text: NodeError(name, text))
+        return self._run.effects.around(
+            f"{target.name}:{call.name}", act, lambda text: NodeError(target.name, text)
+        )
+
+    def _answer(self, node: str, name: str, call: Call, args: Any, kwargs: Any) -> Any:
+        if node in self._cluster.dead or node not in self._cluster.nodes:
+            raise NodeError(name, "connection refused")
+        table = {}
+        for api in (InstanceApi, BlockdevApi, OsApi, NodeApi):
+            table.update(implementation(api, self._cluster.nodes[NodeUuid(node)]))
+        declared, bound = table[call.name]
+        try:
+            result = bound(*declared.decode_arguments(call.encode_arguments(args, kwargs)))
+        except GanetiError as err:
+            raise NodeError(name, f"{call.name}: {err}") from err
+        return call.decode_result(codec.loads(codec.dumps(codec.encode(result))))
 
     def call_all(self, nodes: Iterable[NodeUuid], method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = {}
@@ -144,154 +139,110 @@ class FakeCaller:
         return result
 
 
-class FakeLocks:
-    """Locks that are always free; remembers what is held."""
+class FaultyStore:
+    """The cluster's store as one run sees it: commits are effects, and need the locks of what they change."""
 
-    def __init__(self) -> None:
-        self.names: set[LockName] = set()
-        self.exclusive: set[LockName] = set()
-
-    def take(self, wanted: Locks) -> None:
-        self.names |= wanted.exclusive | wanted.shared | wanted.opportunistic
-        self.exclusive |= wanted.exclusive | wanted.opportunistic
-
-    def keep(self, names: Iterable[LockName]) -> None:
-        self.names &= {*names, BGL}
-
-    def release(self, names: Iterable[LockName]) -> None:
-        self.names -= set(names)
-
-    def downgrade(self, names: Iterable[LockName]) -> None:
-        self.exclusive -= set(names)
-
-    def held(self) -> frozenset[LockName]:
-        return frozenset(self.names)
-
-    def covers(self, level: str, name: str) -> bool:
-        return lock(level, name) in self.names or lock(level) in self.names
-
-
-class FakeContext:
-    """The context of one operation."""
-
-    job_id = 1
-
-    def __init__(self, cluster: FakeCluster, effects: Effects, *, dry_run: bool = False) -> None:
+    def __init__(self, cluster: FakeCluster, run: Run) -> None:
         self._cluster = cluster
-        self._effects = effects
-        self.dry_run = dry_run
-        self.nodes = FakeCaller(cluster, effects)
-        self.locks = FakeLocks()
-        self.undo = Undo()
-        self.log: list[str] = []
-        self.warnings: list[str] = []
-        self.entries: list[tuple[str, Any]] = []
-        self.reserved: list[tuple[str, str]] = []
-        self.submitted: list[list[Op[Any, Any]]] = []
+        self._run = run
 
-    @property
     def config(self) -> Config:
         return self._cluster.config
 
-    def introduce(self, node: Node) -> None:
-        self.nodes.introduced[node.uuid] = node
+    def snapshot(self) -> MemoryRows:
+        return self._cluster.store.snapshot()
 
-    def commit(self, changes: Sequence[Change]) -> list[AnyObject]:
+    def commit(self, token: str | None, changes: Sequence[Change]) -> Committed:
         for change in changes:
             self._require_lock(change)
-
-        def act() -> Any:
-            return self._cluster.store.commit(changes)
-
-        result = self._effects.around("commit", act, ConfigError)
-        assert isinstance(result, list)
+        result = self._run.effects.around(
+            "commit", lambda: self._cluster.store.commit(token, changes), ConfigError
+        )
+        assert isinstance(result, Committed)
         return result
 
     def _require_lock(self, change: Change) -> None:
         """An instance or a node may only be changed under its lock."""
-        obj = change.obj if isinstance(change, Put) else self.config.rows.get(change.object_kind, change.uuid)
-        if BGL in self.locks.exclusive:
+        obj = change.obj if isinstance(change, Put) else self.snapshot().get(change.object_kind, change.uuid)
+        held = self._run.immediate.master.held
+        if BGL in held.exclusive:
             return
+        assert BGL in held.shared, "the configuration is changed without the big lock"
         if isinstance(obj, Instance):
-            assert self.locks.covers("instance", obj.name), f"instance {obj.name} changed without its lock"
+            assert {lock("instance", obj.name), lock("instance")} & held.exclusive, f"{obj.name} is changed without its lock"
         if isinstance(obj, Node):
-            assert self.locks.covers("node", obj.uuid), f"node {obj.name} changed without its lock"
-
-    def reserve(self, what: str, value: str) -> None:
-        if (what, value) in self._cluster.reserved:
-            raise PrereqError(f"{what} {value} is in use", Code.NOTUNIQUE)
-        if what == "mac" and any(nic.mac == value for inst in self.config.instances for nic in inst.nics):
-            raise PrereqError(f"mac {value} is in use", Code.NOTUNIQUE)
-        if what == "instance-name" and any(inst.name == value for inst in self.config.instances):
-            raise PrereqError(f"instance {value} exists", Code.EXISTS)
-        self.reserved.append((what, value))
-
-    def generate(self, what: str, hint: str = "") -> str:
-        self._cluster.counter += 1
-        number = self._cluster.counter
-        if what == "mac":
-            return f"{hint or 'aa:00:00'}:00:{number // 256:02x}:{number % 256:02x}"
-        assert what == "port"
-        return str(11000 + number)
-
-    def info(self, message: str) -> None:
-        self.log.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-    def sleep(self, seconds: float) -> None:
-        if self._effects.armed and self._effects.cancels_now:
-            raise Cancelled("the job was cancelled")
-        self._cluster.clock += seconds
-
-    def now(self) -> float:
-        return self._cluster.clock
-
-    def submit(self, jobs: Sequence[Sequence[Op[Any, Any]]]) -> list[tuple[bool, int | str]]:
-        first = len(self.submitted) + 100
-        self.submitted += [list(ops) for ops in jobs]
-        return [(True, first + index) for index in range(len(jobs))]
+            assert {lock("node", obj.uuid), lock("node")} & held.exclusive, f"{obj.name} is changed without its lock"
 
 
-@dataclass
 class Run:
-    """One operation that was run."""
+    """One operation that was run: its result, and what it did on the way."""
 
-    result: Any
-    ctx: FakeContext
-    plan: Any
-    effects: list[str]
-    pre: HookRun | None
-    post: HookRun | None
+    def __init__(self, cluster: FakeCluster, op: Op[Any, Any], fault: Fault | None) -> None:
+        self.effects = Effects(fault)
+        self.op = op
+        self._cluster = cluster
+        self.immediate = Immediate(
+            FaultyStore(cluster, self), FakeCaller(cluster, self), clock=lambda: cluster.clock, sleep=self._sleep
+        )
+        self.result: Any = None
+        self.held: frozenset[LockName] = frozenset()
+
+    def _sleep(self, seconds: float) -> bool:
+        self._cluster.clock += seconds
+        if self.effects.cancels_now:
+            self.immediate.cancellation.set()
+            return True
+        return False
+
+    def perform(self, busy: Iterable[LockName] = ()) -> Run:
+        master = self.immediate.master
+        master.busy = set(busy)
+        try:
+            self.result = self.immediate.executor.perform(self.op, 1)
+            self.held = master.held.names
+        finally:
+            master.release()
+            self.immediate.close()
+        return self
+
+    @property
+    def log(self) -> list[str]:
+        """Lines of the job's log."""
+        return self.immediate.master.messages
+
+    @property
+    def submitted(self) -> list[list[dict[str, Any]]]:
+        return self.immediate.master.submitted
 
 
 class FakeCluster:
-    """Three nodes (or so), one group, hypervisor `fake`, templates file, sharedfile and diskless."""
+    """Three nodes (or so), one group, hypervisors fake and KVM, templates sharedfile, file and diskless."""
 
     def __init__(self, nodes: int = 3, *, memory: int = 4096, **cluster_settings: Any) -> None:
         self.shared = Shared()
         self.clock = 1000.0
-        self.counter = 0
         self.dead: set[str] = set()
         self.calls: list[str] = []
-        self.reserved: set[tuple[str, str]] = set()
         self.group = Group(uuid=GroupUuid(new_uuid()), name="default")
-        rows = [self._node(number) for number in range(1, nodes + 1)]
+        rows = [self.node_row(number) for number in range(1, nodes + 1)]
         self.nodes = {row.uuid: FakeNode(row.name, self.shared, memory=memory) for row in rows}
-        self.store = MemoryStore([self._cluster(rows[0], cluster_settings), self.group, *rows])
-
-    def _node(self, number: int) -> Node:
-        ip = f"192.0.2.{10 + number}"
-        return Node(
-            uuid=NodeUuid(new_uuid()),
-            name=f"node{number}.example.com",
-            primary_ip=ip,
-            secondary_ip=ip,
-            group=GroupUuid(self.group.uuid),
-            master_candidate=True,
-            certificate_digest=f"digest-node{number}.example.com",
+        self.store = MemoryStore(
+            [self._cluster(rows[0], cluster_settings), self.group, *rows], clock=lambda: self.clock
         )
+
+    def node_row(self, number: int, **values: Any) -> Node:
+        """A node as it would stand in the configuration."""
+        ip = f"192.0.2.{10 + number}"
+        defaults: dict[str, Any] = {
+            "uuid": NodeUuid(new_uuid()),
+            "name": f"node{number}.example.com",
+            "primary_ip": ip,
+            "secondary_ip": ip,
+            "group": GroupUuid(self.group.uuid),
+            "master_candidate": True,
+            "certificate_digest": f"digest-node{number}.example.com",
+        }
+        return Node(**{**defaults, **values})
 
     def _cluster(self, master: Node, settings: dict[str, Any]) -> Cluster:
         defaults: dict[str, Any] = {
@@ -316,14 +267,7 @@ class FakeCluster:
     # --- looking at it
     @property
     def config(self) -> Config:
-        return self.store.config
-
-    def name_of(self, node: str) -> str:
-        row = self.rows_node(node)
-        return row.name if row else node
-
-    def rows_node(self, node: str) -> Node | None:
-        return next((row for row in self.config.nodes if row.uuid == node), None)
+        return self.store.config()
 
     def node(self, name: str) -> FakeNode:
         """The fake behind a node's name."""
@@ -338,48 +282,43 @@ class FakeCluster:
     def running_on(self, name: str) -> list[str]:
         """Short names of the nodes where a guest of this name runs (not merely waits)."""
         return [
-            self.name_of(uuid).partition(".")[0]
+            node.name.partition(".")[0]
             for uuid, node in self.nodes.items()
             if uuid not in self.dead and name in node.guests and node.guests[name].state is RunState.RUNNING
         ]
 
-    def present_on(self, name: str) -> list[str]:
-        """Short names of the nodes that know a guest of this name in any state."""
-        return [self.name_of(uuid).partition(".")[0] for uuid, node in self.nodes.items() if name in node.guests]
+    def home_of(self, name: str) -> str:
+        """Short name of the instance's primary node."""
+        return self.config.node(self.instance(name).primary_node).name.partition(".")[0]
 
     # --- changing it behind the operations' back
-    def change(self, obj: AnyObject, **values: Any) -> Any:
+    def put(self, *objects: AnyObject) -> None:
+        """Store objects."""
+        self.store.commit(None, [Put(obj) for obj in objects])
+
+    def change(self, obj: AnyObject, **values: Any) -> None:
         """Store an object with other values."""
-        return self.store.commit([Put(dataclasses.replace(obj, **values))])[0]
+        self.put(dataclasses.replace(obj, **values))
 
-    def change_node(self, name: str, **values: Any) -> Any:
-        return self.change(self.config.find_node(name), **values)
+    def change_node(self, name: str, **values: Any) -> None:
+        self.change(self.config.find_node(name), **values)
 
-    def change_cluster(self, **values: Any) -> Any:
-        return self.change(self.config.cluster, **values)
+    def change_cluster(self, **values: Any) -> None:
+        self.change(self.config.cluster, **values)
+
+    def change_master(self, name: str) -> None:
+        """Another node becomes the master."""
+        self.change_cluster(master_node=self.uuid(name))
+
+    def add_fake(self, row: Node, **values: Any) -> FakeNode:
+        """A host that is no member yet, with its agent running."""
+        self.nodes[row.uuid] = FakeNode(row.name, self.shared, **values)
+        return self.nodes[row.uuid]
 
     # --- running operations
-    def run(self, op: Op[Any, ResultT], fault: Fault | None = None) -> Run:
-        """Run an operation as the executor does. With a fault of kind ``die`` the exception is `Died`."""
-        effects = Effects(fault)
-        ctx = FakeContext(self, effects, dry_run=bool(op.dry_run))
-        ctx.locks.take(op.locks(self.config))
-        plan = op.plan(ctx)  # type: ignore[arg-type]  # names of the protocol's properties are plain attributes here
-        if op.dry_run:
-            return Run(op.dry_run_result(plan), ctx, plan, [], None, None)
-        pre = op.hook_run(self.config, plan)
-        effects.armed = True
-        try:
-            result = op.run(ctx, plan)  # type: ignore[arg-type]  # as above
-        except Exception as err:
-            if fault is not None and not fault.lasts:
-                effects.fault = None
-            for line in ctx.undo.revert():
-                err.add_note(line)
-            raise
-        ctx.undo.commit()
-        effects.armed = False
-        return Run(result, ctx, plan, effects.names, pre, op.hook_run(self.config, plan))
+    def run(self, op: Op[Any, Any], fault: Fault | None = None, busy: Iterable[LockName] = ()) -> Run:
+        """Run an operation by the real executor. A fault of kind ``die`` raises `Died`."""
+        return Run(self, op, fault).perform(busy)
 
     # --- invariants
     def problems(self) -> list[str]:
@@ -432,8 +371,6 @@ class FakeCluster:
         ]
 
     def _dangling(self) -> list[str]:
-        from ganeti.model.enums import Kind
-
         used = {disk for inst in self.config.instances for disk in inst.disks}
         stored = {disk.uuid for disk in self.config.rows.all(Kind.DISK) if isinstance(disk, Disk)}
         return [f"disk {uuid} has no instance" for uuid in sorted(stored - used)] + [
@@ -450,4 +387,4 @@ def locks_of(op: Op[Any, Any], config: Config) -> dict[str, list[str]]:
             level, rest = level_of(name), str(name).partition("/")[2]
             row = next((node for node in config.nodes if node.uuid == rest), None)
             found.setdefault(f"{mode} {level}", []).append(row.name.partition(".")[0] if row else rest)
-    return found
+    return {key: sorted(names) for key, names in found.items()}

@@ -43,9 +43,10 @@ READ_ONLY = frozenset(
         "blockdev_find",
         "storage_space",
         "os_validate",
+        "run_hooks",
     }
 )
-"""Calls that change nothing on the node."""
+"""Calls that change nothing of ours on the node."""
 
 STEPS_OF_A_MIGRATION = 3
 

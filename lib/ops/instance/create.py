@@ -231,8 +231,8 @@ class InstanceCreate(
     # --- plan
     def plan(self, ctx: Context) -> Plan:
         wanted = self._check(ctx)
-        ctx.reserve("instance-name", wanted.name)
         node = self._choose_node(ctx, wanted)
+        ctx.reserve("instance-name", wanted.name)
         plan = self._build(ctx, wanted, node)
         creation.check_on_node(ctx, plan, force_variant=self.force_variant)
         return plan
@@ -248,6 +248,7 @@ class InstanceCreate(
         beparams = new_params.backend_overrides(self.beparams)
         backend = new_params.fill_backend(cluster, beparams)
         nics = new_nics.check_nics(cluster, self.nics, ip)
+        new_nics.check_duplicates(ctx.config, nics)
         if self.conflicts_check:
             new_nics.check_conflicts(ctx.config, nics)
         start = self.start and not self.no_install

@@ -68,15 +68,22 @@ def check_named_node(ctx: Context, wanted: Wanted, node: Node) -> None:
 
 
 def choose_node(ctx: Context, wanted: Wanted, candidates: Sequence[Node]) -> Node:
-    """The best of the nodes whose resources this job has locked; `PrereqError` with the reasons of all if none fits."""
+    """The best of the nodes whose resources this job has locked; `PrereqError` with the reasons of all if none fits.
+
+    If nodes were left out because they are busy, its code says that it is worth trying again.
+    """
     needs = _needs(ctx.config, wanted)
-    refused = _against_policy(ctx.config, wanted, candidates)
     held = ctx.locks.held()
+    busy: dict[str, str] = {}
     if lock("node-res") not in held:
-        refused |= {node.uuid: "is busy" for node in candidates if lock("node-res", node.uuid) not in held}
+        busy = {node.uuid: "is busy" for node in candidates if lock("node-res", node.uuid) not in held}
+    refused = busy | _against_policy(ctx.config, wanted, candidates)
     asked = [node.uuid for node in candidates if not node.offline and node.uuid not in refused]
     facts = capacity.ask_nodes(ctx, asked, wanted.hypervisor, units=list(needs.space))
-    choice = placement.choose(ctx.config, candidates, facts, needs, f"instance {wanted.name}", refused=refused)
+    try:
+        choice = placement.choose(ctx.config, candidates, facts, needs, f"instance {wanted.name}", refused=refused)
+    except PrereqError as err:
+        raise PrereqError(err.message, Code.TEMP_NORES if busy else err.code) from err
     return ctx.config.node(choice.node)
 
 

@@ -6,13 +6,15 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from ganeti.base.errors import Code, NodeError, PrereqError
 from ganeti.model import parameters, params
 from ganeti.model.config import Config
-from ganeti.model.enums import NicMode
+from ganeti.model.enums import Kind, NicMode
 from ganeti.model.filled import FilledNic, fill_nic
 from ganeti.model.ids import NodeUuid, new_uuid
+from ganeti.model.index import IndexedRows
 from ganeti.model.objects import Cluster, Nic, Params
 from ganeti.ops.context import Context
 from ganeti.rpc.node.node import NodeApi
@@ -112,18 +114,38 @@ def _check_filled(label: str, filled: Params, ip: str | None) -> None:
         raise PrereqError(f"{label}: '{filled['vlan']}' is not a VLAN: write 100, .100 or 100:200", Code.INVAL)
 
 
+def check_duplicates(config: Config, nics: Iterable[WantedNic]) -> None:
+    """`PrereqError` if another instance has an address on the same link."""
+    # Every implementation of rows has indexes; asking them costs the same in a cluster of any size.
+    rows = cast(IndexedRows, config.rows)
+    defaults = config.cluster.nicparams.get("default", {})
+    for index, nic in enumerate(nics):
+        link = params.fill(defaults, nic.nicparams)["link"]
+        users = [config.instance(uuid) for kind, uuid in rows.lookup("ip", nic.ip or "") if kind is Kind.INSTANCE]
+        for user in users:
+            if any(own.ip == nic.ip and params.fill(defaults, own.nicparams)["link"] == link for own in user.nics):
+                raise PrereqError(
+                    f"nic/{index}: address {nic.ip} on {link} belongs to instance {user.name}; choose another", Code.NOTUNIQUE
+                )
+
+
 def check_conflicts(config: Config, nics: Iterable[WantedNic]) -> None:
-    """`PrereqError` if an address is in use by another instance, a node or the cluster."""
-    taken = {nic.ip: f"instance {other.name}" for other in config.instances for nic in other.nics if nic.ip}
+    """`PrereqError` if an address belongs to the cluster or a node, or lies in a network of the cluster."""
+    taken = {config.cluster.master_ip: "the cluster"}
     for node in config.nodes:
         taken.update({node.primary_ip: f"node {node.name}", node.secondary_ip: f"node {node.name}"})
-    taken[config.cluster.master_ip] = "the cluster"
     for index, nic in enumerate(nics):
-        if nic.ip in taken:
+        owner = taken.get(nic.ip) if nic.ip else None
+        inside = [net.name for net in config.networks if nic.ip and _is_inside(nic.ip, net.network)]
+        if owner or inside:
+            where = f"belongs to {owner}" if owner else f"lies in network {inside[0]}"
             raise PrereqError(
-                f"nic/{index}: address {nic.ip} belongs to {taken[nic.ip]}; choose another or use --no-conflicts-check",
-                Code.NOTUNIQUE,
+                f"nic/{index}: address {nic.ip} {where}; choose another, or use --no-conflicts-check", Code.NOTUNIQUE
             )
+
+
+def _is_inside(ip: str, network: str) -> bool:
+    return ipaddress.ip_address(ip) in ipaddress.ip_network(network, strict=False)
 
 
 def build_nics(ctx: Context, wanted: Iterable[WantedNic]) -> tuple[Nic, ...]:

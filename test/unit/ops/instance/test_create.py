@@ -8,7 +8,9 @@ from ganeti.base import codec
 from ganeti.base.errors import Code, NodeError, PrereqError
 from ganeti.base.secret import Secret
 from ganeti.model.enums import AdminState, AllocPolicy, DiskMode, DiskTemplate, HypervisorKind
-from ganeti.model.objects import Group, Put
+from ganeti.model.ids import NetworkUuid
+from ganeti.model.locks import lock
+from ganeti.model.objects import Group, Network
 from ganeti.ops.base import from_wire, redacted, to_wire
 from ganeti.ops.registry import find
 from ganeti.rpc.node.replies import OsVariantInfo, RunState
@@ -23,11 +25,11 @@ def cluster() -> FakeCluster:
 
 def refused(cluster: FakeCluster, match: str, code: str = Code.INVAL, **values: Any) -> None:
     """The creation is refused with one clear error, and nothing was changed."""
-    before, calls = cluster.store.config.serial, len(cluster.calls)
+    before, calls = cluster.config.serial, len(cluster.calls)
     with pytest.raises(PrereqError, match=match) as caught:
         cluster.run(creating(**values))
     assert caught.value.code == code
-    assert cluster.store.config.serial == before
+    assert cluster.config.serial == before
     assert not [call for call in cluster.calls[calls:] if "create" in call or "start" in call]
 
 
@@ -113,7 +115,7 @@ def test_without_installing_it_is_neither_installed_nor_started(cluster: FakeClu
     assert cluster.node("node1").installed == []
     assert cluster.running_on("web") == []
     assert cluster.instance("web").admin_state is AdminState.DOWN
-    assert "not started" in run.ctx.log[0]
+    assert "not started" in run.log[0]
 
 
 def test_without_start_it_is_installed_and_its_disks_are_released(cluster: FakeCluster) -> None:
@@ -128,7 +130,7 @@ def test_disks_are_wiped_where_the_cluster_wants_it(cluster: FakeCluster) -> Non
     run = cluster.run(creating(disks=[{"size": 2048}]))
     wipes = [call for call in cluster.calls if call.endswith("blockdev_wipe")]
     assert len(wipes) == 11
-    assert "Wiping disk/0 of web: 2048 of 2048 MiB" in run.ctx.log
+    assert "Wiping disk/0 of web: 2048 of 2048 MiB" in run.log
 
 
 # --- where it is put
@@ -139,19 +141,20 @@ def test_without_a_node_the_one_with_most_memory_is_chosen(cluster: FakeCluster)
     created(cluster, "small", pnode="node3", beparams={"memory": 512})
     run = cluster.run(creating(pnode=None))
     assert run.result == ["node2.example.com"]
-    assert run.ctx.log[0] == "Chose node node2.example.com for instance web"
-    assert {str(name).partition("/")[0] for name in run.ctx.locks.held()} == {"cluster", "instance"}
+    assert run.log[0] == "Chose node node2.example.com for instance web"
+    assert {str(name).partition("/")[0] for name in run.held} == {"cluster", "instance"}
 
 
-def test_nodes_that_are_offline_drained_or_not_capable_are_not_chosen(cluster: FakeCluster) -> None:
+def test_nodes_that_are_offline_or_not_capable_are_not_chosen(cluster: FakeCluster) -> None:
+    cluster.change_master("node3")
     cluster.change_node("node1", offline=True, master_candidate=False)
     cluster.change_node("node2", vm_capable=False)
     assert cluster.run(creating(pnode=None)).result == ["node3.example.com"]
-    cluster.change_node("node3", drained=True, master_candidate=False)
+    cluster.change_node("node3", vm_capable=False)
     refused(
         cluster,
         r"no node can take instance two: node1\.example\.com: is marked offline; node2\.example\.com: is not vm_capable; "
-        r"node3\.example\.com: is drained",
+        r"node3\.example\.com: is not vm_capable",
         Code.NORES,
         name="two",
         pnode=None,
@@ -165,7 +168,7 @@ def test_a_node_that_does_not_answer_is_not_chosen(cluster: FakeCluster) -> None
 
 def test_a_group_limits_the_choice_and_unallocable_ones_are_never_chosen(cluster: FakeCluster) -> None:
     other = Group(uuid="g2", name="other", alloc_policy=AllocPolicy.UNALLOCABLE)
-    cluster.store.commit([Put(other)])
+    cluster.put(other)
     cluster.change_node("node2", group="g2")
     refused(cluster, "its group is unallocable", Code.NORES, pnode=None, group_name="other")
     refused(cluster, r"node node1\.example\.com is not in node group other", group_name="other")
@@ -191,6 +194,14 @@ def test_locks_are_those_of_the_node_or_of_all_candidates(cluster: FakeCluster) 
     assert sorted(busy["opportunistic node-res"]) == ["node1", "node2", "node3"]
     assert busy["exclusive instance"] == ["web"]
     assert "exclusive node-res" not in busy
+
+
+def test_busy_nodes_are_left_out_and_waited_for_only_if_the_others_are_full(cluster: FakeCluster) -> None:
+    op = creating(pnode=None, opportunistic_locking=True)
+    first_two = [lock("node-res", cluster.uuid(name)) for name in ("node1", "node2")]
+    assert cluster.run(op, busy=first_two).result == ["node3.example.com"]
+    big = creating("big", pnode=None, opportunistic_locking=True, beparams={"memory": 3800})
+    assert cluster.run(big, busy=first_two).result == ["node1.example.com"]
 
 
 # --- what is refused, each with one clear error
@@ -349,7 +360,13 @@ def test_addresses_of_other_instances_are_refused(cluster: FakeCluster) -> None:
     created(cluster, "first", nics=[{"mac": "aa:00:00:00:00:77", "ip": "192.0.2.88"}])
     refused(cluster, "belongs to instance first", Code.NOTUNIQUE, nics=[{"ip": "192.0.2.88"}])
     refused(cluster, "in use", Code.NOTUNIQUE, nics=[{"mac": "aa:00:00:00:00:77"}])
-    created(cluster, "second", nics=[{"ip": "192.0.2.88"}], conflicts_check=False)
+    created(cluster, "second", nics=[{"ip": "192.0.2.88", "link": "br1", "mode": "routed"}])
+
+
+def test_addresses_of_networks_are_refused_unless_conflicts_are_accepted(cluster: FakeCluster) -> None:
+    cluster.put(Network(uuid=NetworkUuid("n1"), name="blue", network="198.51.100.0/24"))
+    refused(cluster, "lies in network blue", Code.NOTUNIQUE, nics=[{"ip": "198.51.100.7"}])
+    created(cluster, nics=[{"ip": "198.51.100.7"}], conflicts_check=False)
 
 
 @pytest.mark.parametrize(
@@ -441,29 +458,28 @@ def test_a_dry_run_names_the_node_and_changes_nothing(cluster: FakeCluster) -> N
 
 
 def test_hooks_are_told_everything_and_run_on_the_node(cluster: FakeCluster) -> None:
-    run = cluster.run(creating(nics=[{"ip": "192.0.2.50"}], tags=["b", "a"]))
-    assert run.pre is not None and run.post is not None
-    assert run.pre.pre_nodes == (cluster.uuid("node1"),)
-    environment = run.pre.environment
+    cluster.run(creating(nics=[{"ip": "192.0.2.50"}], tags=["b", "a"], pnode="node2"))
+    (_, _, environment), (path, phase, after) = cluster.node("node2").hooks_run
+    assert (path, phase) == ("instance-add", "post")
     expected = {
-        "OP_TARGET": "web",
-        "ADD_MODE": "create",
-        "INSTANCE_PRIMARY": "node1.example.com",
-        "INSTANCE_SECONDARIES": "",
-        "INSTANCE_STATUS": "down",
-        "INSTANCE_MEMORY": "128",
-        "INSTANCE_NIC_COUNT": "1",
-        "INSTANCE_NIC0_IP": "192.0.2.50",
-        "INSTANCE_NIC0_BRIDGE": "br0",
-        "INSTANCE_DISK_COUNT": "1",
-        "INSTANCE_DISK0_SIZE": "512",
-        "INSTANCE_DISK0_DRIVER": "loop",
-        "INSTANCE_TAGS": "a b",
-        "INSTANCE_BE_maxmem": "128",
-        "INSTANCE_HV_migration_mode": "live",
+        "GANETI_OP_TARGET": "web",
+        "GANETI_ADD_MODE": "create",
+        "GANETI_INSTANCE_PRIMARY": "node2.example.com",
+        "GANETI_INSTANCE_SECONDARIES": "",
+        "GANETI_INSTANCE_STATUS": "down",
+        "GANETI_INSTANCE_MEMORY": "128",
+        "GANETI_INSTANCE_NIC_COUNT": "1",
+        "GANETI_INSTANCE_NIC0_IP": "192.0.2.50",
+        "GANETI_INSTANCE_NIC0_BRIDGE": "br0",
+        "GANETI_INSTANCE_DISK_COUNT": "1",
+        "GANETI_INSTANCE_DISK0_SIZE": "512",
+        "GANETI_INSTANCE_DISK0_DRIVER": "loop",
+        "GANETI_INSTANCE_TAGS": "a b",
+        "GANETI_INSTANCE_BE_maxmem": "128",
+        "GANETI_INSTANCE_HV_migration_mode": "live",
     }
     assert {key: environment[key] for key in expected} == expected
-    assert run.post.environment["INSTANCE_STATUS"] == "up"
+    assert after["GANETI_POST_INSTANCE_STATUS"] == "up"
 
 
 def test_the_wire_form_is_understood(cluster: FakeCluster) -> None:

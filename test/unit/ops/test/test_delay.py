@@ -25,7 +25,7 @@ def test_it_sleeps_on_the_master_for_the_time_asked(cluster: FakeCluster) -> Non
     before = cluster.clock
     run = cluster.run(Delay(duration=2.5))
     assert cluster.clock - before == 2.5
-    assert run.ctx.log == []
+    assert run.log == []
 
 
 def test_it_sleeps_on_the_nodes_named_only(cluster: FakeCluster) -> None:
@@ -37,7 +37,7 @@ def test_it_sleeps_on_the_nodes_named_only(cluster: FakeCluster) -> None:
 
 def test_it_is_repeated_and_says_so(cluster: FakeCluster) -> None:
     run = cluster.run(Delay(duration=1.0, repeat=3))
-    assert run.ctx.log == ["Delay 1 of 3", "Delay 2 of 3", "Delay 3 of 3"]
+    assert run.log == ["Delay 1 of 3", "Delay 2 of 3", "Delay 3 of 3"]
     assert cluster.clock == 1003.0
 
 
