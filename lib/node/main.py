@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ NAME = "ganeti-noded"
 GRACE = 5.0
 """Seconds that running calls get when the agent stops; scripts are ended then."""
 LAST_GRACE = 3.0
+FILES = 65536
 
 
 def listen_address(paths: Paths) -> str:
@@ -129,6 +131,14 @@ async def _shut_down(services: Services, dispatcher: Dispatcher, server: CallSer
     services.replica.close()
 
 
+def raise_file_limit() -> None:
+    """Let this process have as many files open as the system allows: the usual 1024 are soon used up by guests and callers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def make_directories(paths: Paths) -> None:
     """The directories an agent needs, with their modes. One that is there keeps its own."""
     modes = {
@@ -147,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program; returns its exit status."""
     paths = Paths.from_environment()
     make_directories(paths)
+    raise_file_limit()
 
     def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("-p", "--port", type=int, default=PORT, help="port to listen on (default: %(default)s)")
