@@ -127,6 +127,8 @@ def init_cluster(paths: Paths, settings: InitSettings, say: Say = lambda _text: 
         say("Writing the cluster store")
         cluster = _make_store(paths, objects, undo)
         _write_cluster_files(paths, objects, undo)
+        # The master daemon puts the cluster's address on this host as soon as it runs.
+        undo.push(_drop_address, cluster)
         undo.push(daemons.stop_all, paths)
         say("Starting the daemons")
         daemons.start_all(paths)
@@ -207,6 +209,11 @@ def _write_cluster_files(paths: Paths, objects: Sequence[AnyObject], undo: Undo)
     Ssconf(paths).write(values)
     nodes = [(master.name, master.primary_ip, master.ssh_host_key)]
     _write(paths.known_hosts, identity.known_hosts(config.cluster.cluster_name, nodes), undo, 0o644)
+
+
+def _drop_address(cluster: Cluster) -> None:
+    if any(address.ip == cluster.master_ip for address in net.own_addresses()):
+        net.remove_address(cluster.master_netdev, cluster.master_ip, cluster.master_netmask)
 
 
 def _post_init(paths: Paths) -> None:

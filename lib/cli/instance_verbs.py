@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from typing import Any
+
+from ganeti.cli.command import Environment
 from ganeti.cli.opcommand import OpCommand
+from ganeti.model.enums import RebootType
+
+
+def _reboot_type(_env: Environment, _args: Namespace, values: dict[str, Any]) -> dict[str, Any]:
+    return {"reboot_type": str(RebootType.HARD), **values}
+
 
 STARTUP = OpCommand("OP_INSTANCE_STARTUP", "instance_name", many=True)
 SHUTDOWN = OpCommand("OP_INSTANCE_SHUTDOWN", "instance_name", many=True)
-REBOOT = OpCommand("OP_INSTANCE_REBOOT", "instance_name", many=True)
+REBOOT = OpCommand("OP_INSTANCE_REBOOT", "instance_name", many=True, adjust=_reboot_type)
 REMOVE = OpCommand(
     "OP_INSTANCE_REMOVE",
     "instance_name",
