@@ -30,7 +30,7 @@ def _objects() -> list[Any]:
         {"master_candidate": False, "offline": True, "vm_capable": False, "secondary_ip": "192.0.2.3"},
     ]
     members: list[Any] = [
-        dataclasses.replace(node, primary_ip=f"192.0.2.{number}", **fields)  # type: ignore[call-arg]
+        dataclasses.replace(node, primary_ip=f"192.0.2.{number}", **fields)
         for number, (node, fields) in enumerate(zip(nodes, facts, strict=True), 1)
     ]
     instances = [make_instance(members[0].uuid, name=name) for name in ("web10", "web9")]

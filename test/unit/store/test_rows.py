@@ -59,7 +59,7 @@ def build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Build]:
         cleanup.append(connection.close)
         return TableRows(lambda sql, arguments: run(connection, sql, arguments), DecodeCache(), PRESENT)
 
-    yield {"memory": MemoryRows, "present": present}.get(request.param, snapshot)  # type: ignore[misc]
+    yield {"memory": MemoryRows, "present": present}.get(request.param, snapshot)
     for function in cleanup:
         function()
 
