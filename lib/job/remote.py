@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from ganeti.base.errors import Cancelled, GanetiError, JobLost, ProtocolError, Unreachable
 from ganeti.job.cancel import Cancellation
@@ -84,6 +84,7 @@ class MasterLink:
         self._sent = 0  # how many of the pending ones this connection has seen
         self._dead: GanetiError | None = None
         self._closed = False
+        self._gone_since: float | None = None
         self._said = 0
         self._held = HeldLocks()
         self.job: int | None = None
@@ -274,13 +275,14 @@ class MasterLink:
             log.warning("the master daemon refused %s: %s", done.name, err)
 
     def _flush(self) -> None:
-        """Have a connection on which all pending requests are sent."""
+        """Have a connection, waiting for one if need be, on which all pending requests are sent."""
         if self._dead is not None:
             raise JobTaken(str(self._dead))
-        end = self._end
-        if end is None:
-            end = self._end = self._connect()
-            self._sent = 0
+        if self._end is None:
+            self._end, self._sent = self._connect(), 0
+        self._send_pending(self._end)
+
+    def _send_pending(self, end: FrameSocket) -> None:
         while self._sent < len(self._pending):
             end.send_frame(self._pending[self._sent].frame)
             self._sent += 1
@@ -289,20 +291,31 @@ class MasterLink:
 
     def _connect(self) -> FrameSocket:
         """A connection on which this worker is attached. Tries as long as its patience lasts; raises `JobTaken` then."""
-        begun, pause = time.monotonic(), _FIRST_PAUSE
+        pause = _FIRST_PAUSE
         while True:
             try:
-                return self._attach()
-            except (Unreachable, OSError) as err:
-                patience = self._idle_patience if self.job is None else self._job_patience
-                if time.monotonic() - begun + pause > patience:
-                    self._die(Unreachable(f"no master daemon answers on {self._path} ({err}); waited {patience:g} seconds"))
-            except GanetiError as err:
-                self._die(err)
-            if self._closed:
-                raise JobTaken("the connection to the master daemon was closed")
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                return self._try_to_connect()
+            except Unreachable:
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _try_to_connect(self) -> FrameSocket:
+        """The same, once; raises `Unreachable` if it should be tried again."""
+        if self._dead is not None or self._closed:
+            raise JobTaken(str(self._dead or "the connection to the master daemon was closed"))
+        try:
+            end = self._attach()
+            self._gone_since = None
+            return end
+        except (Unreachable, OSError) as err:
+            now = time.monotonic()
+            self._gone_since = self._gone_since or now
+            patience = self._idle_patience if self.job is None else self._job_patience
+            if now - self._gone_since > patience:
+                self._die(Unreachable(f"no master daemon answers on {self._path} ({err}); waited {patience:g} seconds"))
+            raise Unreachable(str(err)) from err
+        except GanetiError as err:
+            self._die(err)
 
     def _attach(self) -> FrameSocket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -323,7 +336,7 @@ class MasterLink:
             end.shutdown()  # wakes the watching thread
             end.close()
 
-    def _die(self, error: GanetiError) -> None:
+    def _die(self, error: GanetiError) -> NoReturn:
         if self._dead is None:
             log.error("%s: %s", f"job {self.job} is lost" if self.job else "the worker is not wanted", error)
             self._dead = error
@@ -332,27 +345,36 @@ class MasterLink:
 
     def _watch(self) -> None:
         """Connect again as soon as the connection breaks. Runs in a thread of its own."""
+        pause = _FIRST_PAUSE
         while True:
-            with self._mutex:
-                try:
-                    if self._closed:
-                        return
-                    self._flush()
-                    assert self._end is not None
+            try:
+                with self._mutex:
+                    if self._end is None:
+                        self._end, self._sent = self._try_to_connect(), 0
+                    self._send_pending(self._end)
                     descriptor = os.dup(self._end.fileno())
-                except Unreachable:
+            except JobTaken:
+                return
+            except Unreachable:
+                # Without the mutex, so that a job which has nothing to ask is not held up.
+                with self._mutex:
                     self._drop()
-                    continue
-                except JobTaken:
-                    return
-            poll = select.poll()
-            poll.register(descriptor, _HUNG_UP)
-            poll.poll()
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            pause = _FIRST_PAUSE
+            _wait_for_break(descriptor)
             os.close(descriptor)
             with self._mutex:
                 # Whoever had the mutex until now may have connected again already; then this connection is another one.
                 if self._end is not None and _is_broken(self._end):
                     self._drop()
+
+
+def _wait_for_break(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, _HUNG_UP)
+    poll.poll()
 
 
 def _is_broken(end: FrameSocket) -> bool:
