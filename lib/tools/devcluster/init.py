@@ -61,6 +61,10 @@ def _mount_srv(plan: Plan, node: Node) -> None:
     for name, source in (("file-storage", own), ("shared-file-storage", plan.shared_storage)):
         ensure_directory(f"/srv/ganeti/{name}", 0o750)
         bind(source, f"/srv/ganeti/{name}")
+    # The agent looks for storage below its own root.
+    shared = node.paths.below("/srv/ganeti/shared-file-storage")
+    ensure_directory(shared, 0o750)
+    bind(plan.shared_storage, shared)
 
 
 def reap_forever() -> NoReturn:

@@ -173,7 +173,9 @@ def check_size(size: int) -> None:
 
 
 def check_state(state: str) -> None:
-    """A node hides the host's /srv and /run behind its own."""
+    """A node hides the host's /srv and /run behind its own; settings files of ssh take no white space."""
+    if len(state.split()) != 1:
+        raise PrereqError(f"state directory '{state}' has white space in its name; choose another one")
     for hidden in ("/srv", "/run", "/var/run", "/proc", "/sys", "/dev"):
         if os.path.commonpath([hidden, state]) == hidden:
             raise PrereqError(f"state directory {state} cannot be below {hidden}, which nodes do not share; choose another one")

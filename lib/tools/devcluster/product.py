@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 from ganeti.base import proc
@@ -12,6 +13,11 @@ from ganeti.tools.devcluster import machine
 from ganeti.tools.devcluster.plan import BRIDGE, Node, Plan
 
 INIT_TIMEOUT = 300.0
+SMALL_GUESTS = (
+    "min:cpu-count=1,disk-count=1,disk-size=4,memory-size=16,nic-count=0,spindle-use=1"
+    "/max:cpu-count=8,disk-count=16,disk-size=1048576,memory-size=32768,nic-count=8,spindle-use=12"
+)
+"""Bounds of the instance policy; the usual ones would refuse the small disks and memories used here."""
 IMAGE_TIMEOUT = 900.0
 
 Say = Callable[[str], None]
@@ -25,6 +31,7 @@ def build_init(plan: Plan) -> list[str]:
     argv += [f"--master-netdev={BRIDGE}", f"--master-netmask={plan.prefix_length}", "-N", f"mode=bridged,link={BRIDGE}"]
     if plan.hypervisor == "kvm":
         argv += ["-H", "kvm:kernel_path=,kvm_path=/usr/bin/qemu-system-x86_64"]
+    argv += ["--ipolicy-bounds-specs", SMALL_GUESTS]
     return [*argv, "-B", "minmem=128,maxmem=128", "--no-etc-hosts", plan.cluster_name]
 
 
@@ -33,10 +40,19 @@ def build_add(node: Node) -> list[str]:
     return ["gnt-node", "add", "--no-ssh-key-check", node.name]
 
 
-def prepare_image(runner: proc.Runner = proc.run) -> None:
-    """Build the guest of the OS definition `tiny` beforehand: the first instance need not wait for a download."""
+def prepare_image() -> None:
+    """Build the guest of the OS definition `tiny` beforehand: the first instance need not wait for a download.
+
+    Progress goes straight to standard error: a download may take a while.
+    """
     program = os.path.join(machine.checkout(), "tools", "os", "tiny", "build-image")
-    runner([program], timeout=IMAGE_TIMEOUT, env=proc.clean_environment({"HOME": "/root"}))
+    process = proc.start([program], env=proc.clean_environment({"HOME": "/root"}), stderr=sys.stderr.fileno())
+    try:
+        status = process.wait(timeout=IMAGE_TIMEOUT)
+    finally:
+        proc.stop(process)
+    if status != 0:
+        raise ExecError(f"the image of the guest cannot be built: {program} ended with status {status}, see its messages")
 
 
 def make_cluster(plan: Plan, say: Say) -> None:
