@@ -40,9 +40,9 @@ prerequisites:
 test: prerequisites check
 	$(if $(slow_tiers),$(PYTEST) $(slow_tiers))
 
-# Start a small cluster on this machine, to play with
-demo: venv
-	$(BIN)/devcluster up
+# Build a cluster on this machine, show what it can do, and leave it running to play with
+demo: prerequisites venv
+	@$(BIN)/demo
 
 # Stop it and leave no trace
 demo-down: venv

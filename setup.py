@@ -19,7 +19,7 @@ def find_scripts() -> list[str]:
     ]
 
 
-DEVELOPMENT_ONLY = frozenset({"make-launchers", "make-venv", "prerequisites"})
+DEVELOPMENT_ONLY = frozenset({"make-launchers", "make-venv", "prerequisites", "devcluster", "demo"})
 
 setup(
     package_dir={"ganeti": "lib"},
