@@ -53,17 +53,18 @@ class Replica:
 
         Rows that are there already are skipped, rows after a gap are not applied. If the first row is there already, but not the
         same (this replica followed another master), nothing is applied and the result is 0: it has to be replaced.
-        Raises `StaleEpoch` if the rows are of a master older than the last one followed.
+        Raises `StaleEpoch` if rows that differ from, or go beyond what is there are of a master older than the last one followed.
         """
         with self._mutex, self._writable() as connection:
             epoch, serial = _position(connection)
             if not rows:
                 return serial
-            if rows[-1][1] < epoch:
-                raise StaleEpoch(f"this replica follows epoch {epoch}; entries of epoch {rows[-1][1]} are refused")
-            if not _agrees(connection, rows[0]):
-                return 0
+            same = _agrees(connection, rows[0])
             new = list(_following(rows, serial))
+            if rows[-1][1] < epoch and (new or not same):
+                raise StaleEpoch(f"this replica follows epoch {epoch}; entries of epoch {rows[-1][1]} are refused")
+            if not same:
+                return 0
             if not new:
                 return serial
             connection.execute("BEGIN IMMEDIATE")
