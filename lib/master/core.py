@@ -162,6 +162,7 @@ class MasterCore:
             return
         parts = self.parts
         await parts.luxi.close(STOP_TIME / 2)
+        await parts.pool.dismiss()
         await parts.jobs.close(STOP_TIME / 2)
         for task in self._tasks:
             task.cancel()

@@ -36,7 +36,8 @@ class JobWriter:
     """See the text of the module. States are saved in the order in which they are given."""
 
     def __init__(self, write: WriteStore) -> None:
-        self._write = write
+        self.write = write
+        """The door to the store."""
         self._batch = _Batch()
         self._timer: asyncio.TimerHandle | None = None
         self._scheduled = False
@@ -98,7 +99,7 @@ class JobWriter:
 
     async def _perform(self, batch: _Batch) -> None:
         try:
-            await self._write(Write(new_jobs=list(batch.new.values()), jobs=list(batch.jobs.values()), log=batch.log))
+            await self.write(Write(new_jobs=list(batch.new.values()), jobs=list(batch.jobs.values()), log=batch.log))
         except Exception as err:
             if batch.done is not None:
                 batch.done.set_exception(err)

@@ -153,6 +153,12 @@ class WorkerPool:
         finally:
             trim.cancel()
 
+    async def dismiss(self) -> None:
+        """Let the workers that have nothing to do end."""
+        for worker in list(self._free.values()):
+            self.retire(worker)
+        await asyncio.sleep(0.01)  # for the answers to get out
+
     async def close(self) -> None:
         """Make no more workers and forget about those that live; they go on."""
         for task in self._tasks:
