@@ -149,7 +149,8 @@ class HypervisorContract:
         assert info.version
 
     def test_hypervisor_works_here(self, node: ContractNode) -> None:
-        assert node.hypervisor.verify() == ""
+        text = node.hypervisor.verify()
+        assert text == "" or text.startswith("note: ")
 
     def test_own_parameters_are_valid(self, node: ContractNode) -> None:
         assert node.hypervisor.validate(node.instance.hvparams) == ""
