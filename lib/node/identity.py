@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from ganeti.base import files, ssh, x509
 from ganeti.base.errors import Code, PrereqError
 from ganeti.base.paths import Paths
+from ganeti.model.known_hosts import known_hosts
 
 # Ways to name a key type: upstream's words and what ssh-keygen calls its files.
 HOST_KEY_KINDS = ("ed25519", "ecdsa", "rsa")
 NODE_CERTIFICATE_DAYS = 5 * 365
+
+__all__ = [
+    "NODE_CERTIFICATE_DAYS",
+    "ensure_root_key",
+    "find_root_keys",
+    "host_key",
+    "known_hosts",
+    "make_certificate",
+    "root_key_file",
+]
 
 
 def host_key(paths: Paths) -> str:
@@ -45,15 +55,6 @@ def ensure_root_key(paths: Paths, kind: str = "rsa", bits: int | None = None) ->
         return existing.strip(), False
     files.ensure_directory(paths.ssh_directory, 0o700)
     return ssh.generate_key(path, kind, bits, comment=f"root@{paths.hostname}").strip(), True
-
-
-def known_hosts(cluster_name: str, nodes: Sequence[tuple[str, str, str]]) -> str:
-    """Text of the cluster's ``known_hosts``: each node is [name, address, host key], and answers for the cluster's name too."""
-    lines = []
-    for name, address, key in nodes:
-        if key:
-            lines.append(f"{cluster_name},{name},{address} {key}\n")
-    return "".join(lines)
 
 
 def make_certificate(authority: x509.KeyPair, name: str) -> x509.KeyPair:

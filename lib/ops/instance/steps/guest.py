@@ -82,3 +82,8 @@ def require_state(ctx: Context, node: NodeUuid, instance: Instance) -> InstanceS
 def wanted_up(instance: Instance, state: RunState) -> bool:
     """Whether the guest runs, or should."""
     return instance.admin_state is AdminState.UP or state is RunState.RUNNING
+
+
+def is_present(state: RunState) -> bool:
+    """Whether there is a guest, running or stopped for a moment."""
+    return state in (RunState.RUNNING, RunState.PAUSED)
