@@ -65,10 +65,14 @@ class DecodeCache:
             hit: T = known[1]
             return hit
         value = codec.from_json(cls, text)
+        self.learn(key, text, value)
+        return value
+
+    def learn(self, key: Any, text: str, value: Any) -> None:
+        """Remember what a text stands for."""
         if len(self._known) >= self._limit:
             self._known.clear()
         self._known[key] = (text, value)
-        return value
 
 
 class View:

@@ -48,6 +48,7 @@ class Transaction:
         """`connection` is inside a transaction; `serial` and `epoch` are those of the last row written."""
         self.rows: list[LogRow] = []
         self._connection = connection
+        self._cache = cache
         self._serial = serial
         self._epoch = epoch
         self._now = now
@@ -81,7 +82,7 @@ class Transaction:
         if repeated is not None:
             return repeated
         steps = stamp(self._present, what.changes, self._now)
-        entry = Entry(self._now, what.token, [*map(_change_op, steps), *self._job_ops(what)])
+        entry = Entry(self._now, what.token, [*map(self._change_op, steps), *self._job_ops(what)])
         for step in steps:
             if step.before is None and isinstance(step.change, Put) and step.change.obj.KIND is Kind.CLUSTER:
                 entry.ops.append(["meta", "cluster", step.change.obj.uuid])
@@ -105,6 +106,15 @@ class Transaction:
         serial, text = found[0]
         return Committed(serial, [codec.from_json(CLASSES[Kind(kind)], json) for kind, json in codec.loads(text)])
 
+    def _change_op(self, step: Step) -> list[Any]:
+        obj = step.after
+        if obj is None:
+            return ["delete", *target(step.change)]
+        kind, text = obj.KIND.value, codec.to_json(obj)
+        # The checks look at it soon.
+        self._cache.learn((kind, obj.uuid), text, obj)
+        return ["put", kind, obj.uuid, name_of(obj), obj.serial_no, text, sorted(entries(obj))]
+
     def _job_ops(self, what: Write) -> list[list[Any]]:
         ops: list[list[Any]] = []
         for job in what.new_jobs:
@@ -124,13 +134,6 @@ class Transaction:
 
     def _has_job(self, ident: int) -> bool:
         return bool(run(self._connection, "SELECT 1 FROM jobs WHERE id = ?", (ident,)))
-
-
-def _change_op(step: Step) -> list[Any]:
-    obj = step.after
-    if obj is None:
-        return ["delete", *target(step.change)]
-    return ["put", obj.KIND.value, obj.uuid, name_of(obj), obj.serial_no, codec.to_json(obj), sorted(entries(obj))]
 
 
 def _job_op(job: Job) -> list[Any]:
