@@ -1,9 +1,14 @@
-"""How fast the store is, beside what the disk can do: a row inserted and synced by SQLite alone, measured in the same run."""
+"""How fast the store is, beside what the disk can do: a row inserted and synced by SQLite alone, measured in the same run.
+
+Give a directory on the disk to measure as the only argument (default: a temporary one).
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import statistics
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +21,8 @@ from ganeti.model.objects import Put
 from ganeti.store.reader import Reader
 from ganeti.store.replica import Replica
 from ganeti.store.writer import Store, Write
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.objects import make_disk, make_instance, make_job, make_nic, small_cluster
 
 ROUNDS = 300
@@ -54,8 +61,7 @@ def _instances(node: str, count: int) -> list[list[Put]]:
     return requests
 
 
-def test_commits_per_second(tmp_path: Path) -> None:
-    print()
+def bench_commits(tmp_path: Path) -> None:
     baseline = _baseline(tmp_path / "baseline.db")
     with Store.open(str(tmp_path / "cluster.db"), create=True) as store, Reader(store.path) as reader:
         node = store.commit(None, [Put(obj) for obj in small_cluster(nodes=3)]).result().objects[2].uuid
@@ -103,8 +109,7 @@ def _bench_reading(store: Store, reader: Reader) -> None:
     print(f"{'a fresh snapshot and one object, median':<58} {'':>11} {statistics.median(times) * 1e6:>9.0f} us")
 
 
-def test_reading_large_clusters(tmp_path: Path) -> None:
-    print()
+def bench_large_cluster(tmp_path: Path) -> None:
     with Store.open(str(tmp_path / "cluster.db"), create=True) as store, Reader(store.path) as reader:
         node = store.commit(None, [Put(obj) for obj in small_cluster(nodes=3)]).result().objects[2].uuid
         _wait([store.commit(None, request) for request in _instances(node, 10_000)])
@@ -124,8 +129,7 @@ def test_reading_large_clusters(tmp_path: Path) -> None:
         print(f"{'one more instance committed':<58} {seconds * 1000:>9.1f} ms")
 
 
-def test_replica_rows_per_second(tmp_path: Path) -> None:
-    print()
+def bench_replica(tmp_path: Path) -> None:
     with (
         Store.open(str(tmp_path / "cluster.db"), create=True) as store,
         Reader(store.path) as reader,
@@ -137,3 +141,15 @@ def test_replica_rows_per_second(tmp_path: Path) -> None:
         _rate("rows applied by a replica, one sync each", len(rows), _timed(lambda: [replica.append([row]) for row in rows]))
         replica.remove()
         _rate("rows applied by a replica, together", len(rows), _timed(lambda: replica.append(rows)))
+
+
+def main() -> None:
+    """Measure all."""
+    base = sys.argv[1] if len(sys.argv) > 1 else None
+    for bench in (bench_commits, bench_large_cluster, bench_replica):
+        with tempfile.TemporaryDirectory(dir=base) as directory:
+            bench(Path(directory))
+
+
+if __name__ == "__main__":
+    main()
