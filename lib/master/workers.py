@@ -278,6 +278,9 @@ class WorkerPool:
 
     async def next_job(self, worker: Worker) -> Assignment | None:
         """Wait for an assignment; None: the worker is not needed any more."""
+        if worker.job is None:
+            # It may have attached with a job that had ended.
+            self.give_back(worker)
         # What it was woken for may have been taken back before it got here.
         while worker.assignment is None and not worker.retired:
             worker.waiting = asyncio.get_running_loop().create_future()

@@ -290,6 +290,10 @@ def test_job_that_its_worker_never_saw_is_given_to_another() -> None:
     run_with_master(test)
 
 
+def on_disk(master: Master) -> bytes:
+    return b"".join(Path(master.paths.store + suffix).read_bytes() for suffix in ("", "-wal"))
+
+
 def test_secrets_reach_the_worker_but_not_the_disk_or_a_query() -> None:
     cls = find("OP_INSTANCE_CREATE")
     assert cls is not None and any(info.secret for _, _, info in params_of(cls).values())
@@ -303,8 +307,7 @@ def test_secrets_reach_the_worker_but_not_the_disk_or_a_query() -> None:
         assert (await worker.take())["ops"][0][secret] == {"password": "swordfish"}
         ((ops,),) = await client.call("QueryJobs", [job], ["ops"])
         assert ops[0][secret] == {"password": "<redacted>"}
-        for suffix in ("", "-wal"):
-            assert b"swordfish" not in Path(master.paths.store + suffix).read_bytes()
+        assert b"swordfish" not in on_disk(master)
 
     run_with_master(test)
 
