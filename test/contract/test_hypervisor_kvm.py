@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from contract.hypervisor import ContractNode, HypervisorContract
-from support.kvmnode import KvmNode, eventually, kvm_instance, kvm_node
 
 from ganeti.rpc.node.replies import RunState
+from support.kvmnode import KvmNode, eventually, kvm_instance, kvm_node
 
 
 def contract_node(node: KvmNode) -> ContractNode:

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from support.doors import running_loop
-from support.filled import filled_disk, filled_instance
-from support.kvmguest import Serial, write_disk
 
 from ganeti.base import proc
 from ganeti.base.paths import Paths
@@ -26,6 +23,9 @@ from ganeti.node.hypervisor.kvm.guests import Guest
 from ganeti.node.hypervisor.kvm.places import GuestPlaces, Places
 from ganeti.node.net.door import Net
 from ganeti.node.net.memory import MemoryNet
+from support.doors import running_loop
+from support.filled import filled_disk, filled_instance
+from support.kvmguest import Serial, write_disk
 
 HVPARAMS = {
     **params.defaults(parameters.HYPERVISOR[HypervisorKind.KVM]),

@@ -284,7 +284,7 @@ class Migration:
 
     def _is_waiting(self, guest: Guest) -> bool:
         """Whether nothing has come yet."""
-        return guest.is_arriving and self._guests.execute(guest, "query-migrate").get("status") in ("none", "setup")
+        return guest.is_arriving and self._guests.execute(guest, "query-migrate").get("status", "none") in ("none", "setup")
 
     def _quote(self, name: str) -> str:
         return quote(self._places.of(name))
