@@ -6,6 +6,7 @@ A replica is an ordinary store file: readers read it, and after a fail-over `Sto
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import tempfile
@@ -21,10 +22,17 @@ from ganeti.base.flock import FileLock
 from ganeti.store import schema
 from ganeti.store.schema import Entry, LogRow
 
+log = logging.getLogger(__name__)
+
 LOCK_WAIT = 1.0
 """Seconds to wait for another writer of the file."""
 _COMPRESSION = 3
 _SIDE_FILES = ("-wal", "-shm")
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class _Damaged(ConfigError):
+    """What is in the file cannot be gone on with."""
 
 
 class Replica:
@@ -51,28 +59,20 @@ class Replica:
     def append(self, rows: Sequence[LogRow]) -> int:
         """Apply change-log rows that follow on what is there; durable when this returns. The result is the last serial it has.
 
-        Rows that are there already are skipped, rows after a gap are not applied. If the first row is there already, but not the
-        same (this replica followed another master), nothing is applied and the result is 0: it has to be replaced.
+        Rows that are there already are skipped, rows after a gap are not applied. The result 0 says that nothing was applied
+        because the replica has to be replaced: the first row is there already, but not the same (it followed another master), or
+        the file is damaged.
         Raises `StaleEpoch` if rows that differ from, or go beyond what is there are of a master older than the last one followed.
         """
-        with self._mutex, self._writable() as connection:
-            epoch, serial = _position(connection)
-            if not rows:
-                return serial
-            same = _agrees(connection, rows[0])
-            new = list(_following(rows, serial))
-            if rows[-1][1] < epoch and (new or not same):
-                raise StaleEpoch(f"this replica follows epoch {epoch}; entries of epoch {rows[-1][1]} are refused")
-            if not same:
+        with self._mutex:
+            if not rows and not os.path.exists(self.path):
                 return 0
-            if not new:
-                return serial
-            connection.execute("BEGIN IMMEDIATE")
-            for row in new:
-                schema.apply(connection, row, Entry.from_text(row[2]))
-            schema.finish(connection, new[-1][0], new[-1][1])
-            connection.execute("COMMIT")
-            return new[-1][0]
+            try:
+                with self._writable() as connection:
+                    return _append(connection, rows)
+            except _Damaged as err:
+                log.warning("%s; it has to be replaced", err)
+                return 0
 
     def replace(self, snapshot: bytes, serial: int) -> int:
         """Replace everything by a snapshot (see `snapshot`) that holds transactions up to `serial`; returns its serial.
@@ -117,9 +117,11 @@ class Replica:
             try:
                 connection = self._connection = self._connection or schema.open_writable(self.path)
                 yield connection
-            except sqlite3.Error as err:
+            except (sqlite3.Error, OSError) as err:
                 self._disconnect()
-                raise ConfigError(f"cannot write the replica {self.path} of the cluster store: {err}") from err
+                damaged = isinstance(err, sqlite3.IntegrityError) or getattr(err, "sqlite_errorcode", 0) in _DAMAGE
+                kind = _Damaged if damaged else ConfigError
+                raise kind(f"cannot write the replica {self.path} of the cluster store: {err}") from err
             except BaseException:
                 # Whatever was begun is undone by closing.
                 self._disconnect()
@@ -155,6 +157,26 @@ class Replica:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+
+
+def _append(connection: sqlite3.Connection, rows: Sequence[LogRow]) -> int:
+    epoch, serial = _position(connection)
+    if not rows:
+        return serial
+    same = _agrees(connection, rows[0])
+    new = list(_following(rows, serial))
+    if rows[-1][1] < epoch and (new or not same):
+        raise StaleEpoch(f"this replica follows epoch {epoch}; entries of epoch {rows[-1][1]} are refused")
+    if not same:
+        return 0
+    if not new:
+        return serial
+    connection.execute("BEGIN IMMEDIATE")
+    for row in new:
+        schema.apply(connection, row, Entry.from_text(row[2]))
+    schema.finish(connection, new[-1][0], new[-1][1])
+    connection.execute("COMMIT")
+    return new[-1][0]
 
 
 def _position(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -10,6 +10,7 @@ holding a read transaction open (which would keep the write-ahead log from being
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,7 +79,11 @@ def connect(path: str, *, writable: bool) -> sqlite3.Connection:
 
 
 def open_writable(path: str) -> sqlite3.Connection:
-    """The writer's connection: tables made or migrated if need be, every commit durable (write-ahead log, synced)."""
+    """The writer's connection: tables made or migrated if need be, every commit durable (write-ahead log, synced).
+
+    A new file can be read by its owner only, for it holds secrets; SQLite gives its side files the same mode.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = connect(path, writable=True)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -153,10 +153,24 @@ def test_damaged_snapshot_is_refused(store: Store, replica: Replica) -> None:
 
 def test_damaged_replica_is_replaced(store: Store, replica: Replica) -> None:
     Path(replica.path).write_bytes(b"rubbish" * 1000)
-    with pytest.raises(ConfigError):
-        replica.append(log_of(store))
+    assert replica.append([]) == replica.append(log_of(store)) == 0
     assert replica.replace(*snapshot(store.path)) == store.serial
     assert dump(replica.path) == dump(store.path)
+
+
+def test_replica_whose_rows_do_not_fit_is_replaced(store: Store, replica: Replica) -> None:
+    """Something else has written to it."""
+    replica.append(log_of(store)[:1])
+    with contextlib.closing(sqlite3.connect(replica.path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO tokens VALUES ('first', 1, '')")
+    assert replica.append(log_of(store)) == 0
+    assert replica.replace(*snapshot(store.path)) == store.serial
+    assert dump(replica.path) == dump(store.path)
+
+
+def test_asking_where_a_replica_is_makes_none(replica: Replica) -> None:
+    assert replica.append([]) == 0
+    assert not Path(replica.path).exists()
 
 
 def test_replica_becomes_the_store_of_the_next_master(store: Store, replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
