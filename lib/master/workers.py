@@ -31,6 +31,8 @@ SPARE = 2
 """Workers that are kept waiting, so that a job need not wait for a fork."""
 IDLE_TIME = 60.0
 """Seconds after which a worker beyond the spare ones ends."""
+RESPAWN_PAUSE = 0.5
+"""Seconds until a worker that ended too early is replaced."""
 ATTACH_TIME = 30.0
 """Seconds that a new worker may take to connect."""
 _STALE = 60.0
@@ -181,6 +183,8 @@ class WorkerPool:
             timer.cancel()
             log.error("worker %s ended before it was of use: %s", name, describe_status(status))
             self._remove_files(name)
+            # Not at once: the next one may end in the same way.
+            asyncio.get_running_loop().call_later(RESPAWN_PAUSE, self._want_again)
         worker = self._workers.get(name)
         if worker is not None:
             self._statuses[name] = status
@@ -310,6 +314,9 @@ class WorkerPool:
     def _not_come(self, name: str) -> None:
         del self._coming[name]
         log.error("worker %s did not connect within %g seconds", name, ATTACH_TIME)
+        self._want_again()
+
+    def _want_again(self) -> None:
         self.want(self._wanted)
 
     def _hold_process(self, worker: Worker, pid: int) -> None:
