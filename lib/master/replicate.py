@@ -110,6 +110,9 @@ class Replicator:
             if self._is_replicated(self._target):
                 self._state.notify_all()
                 return None
+            if self._closing:
+                future.set_exception(_ending())
+                return future
             self._waiters.append(_Waiter(self._target, monotonic() + self._wait, future))
             self._state.notify_all()
             return future
@@ -152,7 +155,7 @@ class Replicator:
         with self._state:
             self._closing = True
             threads = [link.thread for link in self._links.values() if link.thread is not None]
-            self._fail_waiters(ConfigError("the master daemon ends; whether the candidates have the change is not known"))
+            self._fail_waiters(_ending())
             self._state.notify_all()
         deadline = monotonic() + CLOSE_WAIT
         for thread in (*threads, self._watch):
@@ -278,6 +281,10 @@ class Replicator:
             self._state.notify_all()
         if first and self._on_replaced is not None:
             self._on_replaced(error)
+
+
+def _ending() -> ConfigError:
+    return ConfigError("the master daemon ends; the change is on its disk, but whether the candidates have it is not known")
 
 
 def _has(link: _Link, serial: int) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from ganeti.model.enums import HypervisorKind
 
-MAX_SIZE = 128 * 1024
-"""Bytes that one file may have."""
+MAX_SIZE = 4 * 1024 * 1024
+"""Bytes that one file may have. (128 KiB, as elsewhere, would not hold the names of 10,000 instances.)"""
 
 KEYS = frozenset(
     {
