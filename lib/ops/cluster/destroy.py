@@ -1,41 +1,34 @@
-"""The last job of a cluster: it takes down the cluster's address. The files are removed by `bootstrap.destroy` after it."""
+"""The last job of a cluster. Its files are removed afterwards, when the daemons have stopped (`bootstrap.destroy`)."""
 
 from __future__ import annotations
 
-from ganeti.base.errors import Code, PrereqError
+from ganeti.base.errors import Code, NodeError, PrereqError
 from ganeti.model.config import Config
 from ganeti.model.locks import BGL, Locks
 from ganeti.ops.base import HookRun, Hooks, Op
 from ganeti.ops.context import Context
 from ganeti.rpc.node.node import MasterAddress, NodeApi
 
-SHOWN = 5
-"""How many of the objects that are in the way an error names."""
 
-
-class ClusterDestroy(Op[None, str], hooks=Hooks("cluster-destroy", "CLUSTER")):
-    """Prepare for the end of the cluster. The result is the master's name."""
+class ClusterDestroy(Op[str, str], hooks=Hooks("cluster-destroy", "CLUSTER")):
+    """Make sure that nothing is left but the master, and take the cluster's address down. The result is the master's uuid."""
 
     def locks(self, config: Config) -> Locks:
         return Locks.of(exclusive=[BGL])
 
-    def plan(self, ctx: Context) -> None:
-        """Only an empty cluster can be destroyed."""
+    def plan(self, ctx: Context) -> str:
         config = ctx.config
-        instances = [instance.name for instance in config.instances]
-        if instances:
-            raise PrereqError(
-                f"the cluster still has instances ({_some(instances)}); remove them first", Code.STATE
-            )
-        nodes = [node.name for node in config.nodes if node.uuid != config.cluster.master_node]
-        if nodes:
-            raise PrereqError(
-                f"the cluster still has other nodes ({_some(nodes)}); remove them first", Code.STATE
-            )
+        for what, names in (
+            ("instances", [instance.name for instance in config.instances]),
+            ("other nodes", [node.name for node in config.nodes if node.uuid != config.cluster.master_node]),
+        ):
+            if names:
+                listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+                raise PrereqError(f"the cluster still has {what} ({listed}); remove them first", Code.STATE)
+        return config.cluster.master_node
 
-    def run(self, ctx: Context, plan: None) -> str:
-        """Take the cluster's address down."""
-        cluster, master = ctx.config.cluster, ctx.config.master
+    def run(self, ctx: Context, plan: str) -> str:
+        cluster = ctx.config.cluster
         address = MasterAddress(
             cluster.master_ip,
             cluster.master_netdev,
@@ -43,14 +36,12 @@ class ClusterDestroy(Op[None, str], hooks=Hooks("cluster-destroy", "CLUSTER")):
             cluster.primary_ip_family,
             cluster.use_external_mip_script,
         )
-        ctx.nodes.call(master.uuid, NodeApi.master_address_stop, address)
-        return master.name
+        try:
+            ctx.nodes.call(cluster.master_node, NodeApi.master_address_stop, address)
+        except NodeError as err:
+            ctx.warn(f"The cluster's address {cluster.master_ip} was not taken down: {err}")
+        return plan
 
-    def hook_run(self, config: Config, plan: None) -> HookRun:
-        cluster = config.cluster
-        return HookRun(cluster.cluster_name, {"OP_TARGET": cluster.cluster_name})
-
-
-def _some(names: list[str]) -> str:
-    listed = ", ".join(names[:SHOWN])
-    return listed if len(names) <= SHOWN else f"{listed} and {len(names) - SHOWN} more"
+    def hook_run(self, config: Config, plan: str) -> HookRun:
+        """On the master."""
+        return HookRun(config.cluster.cluster_name, {})

@@ -15,7 +15,7 @@ from ganeti.model.objects import Instance, Node
 from ganeti.ops.base import HookRun, Hooks, Op, param
 from ganeti.ops.checks import not_empty
 from ganeti.ops.context import Context
-from ganeti.ops.instance.steps import capacity, guest, target, whereabouts
+from ganeti.ops.instance.steps import guest, target, whereabouts
 from ganeti.ops.instance.steps.failover import fail_over
 from ganeti.ops.instance.steps.lookup import (
     find_instance,
@@ -25,6 +25,7 @@ from ganeti.ops.instance.steps.lookup import (
     require_usable,
 )
 from ganeti.ops.instance.steps.migration import Migration
+from ganeti.ops.steps import capacity
 from ganeti.ops.steps.hooks import instance_environment
 from ganeti.ops.steps.refuse import refuse_given
 from ganeti.rpc.node.instance import InstanceApi

@@ -14,8 +14,9 @@ from ganeti.model.filled import fill_hvparams, fill_instance, fill_osparams
 from ganeti.model.locks import lock
 from ganeti.model.objects import AnyObject, Delete, Disk, Instance, Node, Params, Put
 from ganeti.ops.context import Context
-from ganeti.ops.instance.steps import capacity, disks, guest, new_disks, new_nics, new_params, placement
+from ganeti.ops.instance.steps import disks, guest, new_disks, new_nics, new_params, placement
 from ganeti.ops.instance.steps.lookup import require_host
+from ganeti.ops.steps import capacity
 from ganeti.rpc.node.blockdev import OsApi
 
 

@@ -10,8 +10,8 @@ from ganeti.model.config import Config
 from ganeti.model.enums import AllocPolicy
 from ganeti.model.ids import NodeUuid
 from ganeti.model.objects import Node
-from ganeti.ops.instance.steps.capacity import NodeFacts, lacking_memory, lacking_space
 from ganeti.ops.instance.steps.lookup import unsuitable
+from ganeti.ops.steps.capacity import NodeFacts, lacking_memory, lacking_space
 
 _POLICY_ORDER = {AllocPolicy.PREFERRED: 0, AllocPolicy.LAST_RESORT: 1}
 

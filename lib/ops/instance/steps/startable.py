@@ -6,7 +6,8 @@ from ganeti.base.errors import Code, NodeError, PrereqError
 from ganeti.model.filled import fill_beparams, fill_hvparams
 from ganeti.model.objects import Instance, Node
 from ganeti.ops.context import Context
-from ganeti.ops.instance.steps import capacity, new_nics, new_params
+from ganeti.ops.instance.steps import new_nics, new_params
+from ganeti.ops.steps import capacity
 
 
 def check_startable(ctx: Context, instance: Instance, node: Node, *, memory: int | None = None) -> capacity.NodeFacts:

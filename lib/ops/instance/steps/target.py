@@ -13,9 +13,10 @@ from ganeti.model.ids import NodeUuid
 from ganeti.model.locks import Locks
 from ganeti.model.objects import Instance, Node
 from ganeti.ops.context import Context
-from ganeti.ops.instance.steps import capacity, new_nics, placement
+from ganeti.ops.instance.steps import new_nics, placement
 from ganeti.ops.instance.steps.lookup import find_node, instance_locks, require_host
 from ganeti.ops.instance.steps.startable import check_startable
+from ganeti.ops.steps import capacity
 from ganeti.rpc.node.node import NodeApi
 from ganeti.rpc.node.replies import VerifyRequest
 
