@@ -30,6 +30,11 @@ class Children:
         self._answers: dict[str, asyncio.Future[Answers]] = {}
         self._parents: dict[int, list[str]] = {}
 
+    @property
+    def remembered(self) -> int:
+        """How many answers are kept."""
+        return len(self._answers)
+
     async def submit(self, parent: int, jobs: Sequence[Sequence[WireOp]], token: str) -> Answers:
         """Submit jobs; for each (True, id) or (False, what is wrong). The same token again gives the same answer."""
         if not token:

@@ -104,6 +104,7 @@ class Parts:
     queue: JobQueue
     views: JobViews
     control: JobControl
+    children: Children
     luxi: SocketServer
     jobs: SocketServer
 
@@ -118,6 +119,7 @@ class MasterCore:
         self._clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
         self._parts: Parts | None = None
+        self._changing_cluster = asyncio.Lock()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails with the reason when the daemon cannot go on."""
 
@@ -206,7 +208,7 @@ class MasterCore:
         doors = JobDoors(queue, pool, locks, children, config_door)
         luxi = SocketServer(paths.luxi_socket, luxi_sessions(service), mode=0o660)
         jobs = SocketServer(paths.job_socket, worker_sessions(doors), mode=0o600, exact_errors=True)
-        return Parts(store, reader, nodes, followers, commits, locks, pool, queue, views, control, luxi, jobs)
+        return Parts(store, reader, nodes, followers, commits, locks, pool, queue, views, control, children, luxi, jobs)
 
     def _build_queue(
         self, store: Store, reader: Reader, commits: Commits, locks: LockService, pool: WorkerPool
@@ -242,16 +244,18 @@ class MasterCore:
         return reply
 
     async def _change_cluster(self, change: Callable[[Cluster], Cluster]) -> None:
-        for attempt in range(_ATTEMPTS):
-            try:
+        async with self._changing_cluster:
+            for attempt in range(_ATTEMPTS):
                 cluster = self.parts.reader.config().cluster
-                result = await self.parts.commits.write(Write(changes=[Put(change(cluster))]))
-            except Conflict:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                self._configure(next(obj for obj in result.objects if isinstance(obj, Cluster)))
-                return
+                try:
+                    result = await self.parts.commits.write(Write(changes=[Put(change(cluster))]))
+                except Conflict:
+                    # A job has changed it meanwhile.
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                else:
+                    self._configure(next(obj for obj in result.objects if isinstance(obj, Cluster)))
+                    return
 
     def _configure(self, cluster: Cluster) -> None:
         self.parts.queue.configure(limit=cluster.max_running_jobs, drained=cluster.queue_drained)
