@@ -5,8 +5,7 @@ ends; by then it stands in the configuration, or is free again.
 
 Reservations live in memory. After a restart of the daemon they are gone while the jobs go on; the check of every commit
 (`model.checks`) is what makes sure that no value is used twice: the second job to commit it is refused. To make that rare, a
-worker may reserve again, after it has re-attached, what it had got but not committed, and free values are chosen at random
-where their order means nothing to anybody.
+worker may reserve again, after it has re-attached, what it had got but not committed.
 
 All of it belongs to one thread (the event loop's).
 """
