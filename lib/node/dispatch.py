@@ -153,9 +153,11 @@ class Dispatcher:
         *,
         limit: Callable[[Call], float] = time_limit,
         lanes: Mapping[str, int] = LANES,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._table = dict(table)
         self._limit = limit
+        self._max_waiting = max_waiting
         self._lanes = {name: _Lane(name, threads) for name, threads in lanes.items()}
         self._turns: dict[str, _Turn] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -173,7 +175,7 @@ class Dispatcher:
     async def call(self, entry: Entry, args: list[Any]) -> Any:
         """Run a call and return its result in wire form. Raises whatever it raises, `Timeout` after its limit, `Busy`."""
         lane = self._lanes[entry.lane]
-        if self._closing or lane.present >= MAX_WAITING:
+        if self._closing or lane.present >= self._max_waiting:
             why = "the node agent is stopping" if self._closing else f"{lane.present} calls of this kind wait or run already"
             raise Busy(f"{entry.call.name} was not begun: {why}; try again later")
         progress = _Progress()

@@ -92,6 +92,11 @@ class CallServer:
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
+    @property
+    def connections(self) -> int:
+        """Callers connected now."""
+        return len(self._web.connections) if self._web is not None else 0
+
     async def start(self, address: str, port: int, context: ssl.SSLContext) -> int:
         """Listen; returns the port (which the kernel chooses if `port` is 0). Raises `OSError`."""
         loop = asyncio.get_running_loop()
@@ -131,7 +136,7 @@ class CallServer:
 
     def _accept(self) -> asyncio.Protocol:
         assert self._web is not None
-        if len(self._web.connections) >= self._limits.connections:
+        if self.connections >= self._limits.connections:
             log.warning("refused a connection: there are %d already", self._limits.connections)
             return _Hangup()
         return self._web()

@@ -11,10 +11,10 @@ from ganeti.node.epoch import EpochGuard
 from ganeti.node.hypervisor import Hypervisors
 from ganeti.node.links import DiskLinks
 from ganeti.node.osdef.run import OsScripts
-from ganeti.node.replica import ReplicaKeeper
 from ganeti.node.scripts import Scripts
 from ganeti.node.ssconf import Ssconf
 from ganeti.node.storage import Storage
+from ganeti.store.replica import Replica
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Services:
     scripts: Scripts
     oses: OsScripts
     hypervisors: Hypervisors
-    replica: ReplicaKeeper
+    replica: Replica
     doors: HypervisorEnvironment
     stop: Callable[[], None]
     """Ends the agent once the calls that run are answered; may be called from any thread."""
@@ -50,7 +50,7 @@ def build_services(doors: HypervisorEnvironment, port: int, stop: Callable[[], N
         scripts=scripts,
         oses=OsScripts(paths, scripts),
         hypervisors=Hypervisors(doors),
-        replica=ReplicaKeeper(paths.store, doors.loop),
+        replica=Replica(paths.store),
         doors=doors,
         stop=stop,
     )

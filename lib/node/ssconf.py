@@ -20,8 +20,9 @@ LOCK_TIMEOUT = 10.0
 class Ssconf:
     """The cluster facts this node holds."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self._paths = paths
+        self._lock_timeout = lock_timeout
 
     def lines(self, key: str) -> list[str]:
         """The entries of one file; none if it is missing or empty."""
@@ -64,7 +65,7 @@ class Ssconf:
     def _locked(self) -> Iterator[None]:
         os.makedirs(self._paths.lock, exist_ok=True)
         lock = FileLock(f"{self._paths.lock}/ganeti-ssconf.lock")
-        lock.acquire(LOCK_TIMEOUT)
+        lock.acquire(self._lock_timeout)
         try:
             yield
         finally:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import time
 
 from ganeti.base import ssh
-from ganeti.base.errors import ExecError
+from ganeti.base.errors import DecodeError, ExecError
 from ganeti.base.files import remove_quietly
 from ganeti.base.secret import Secret
 from ganeti.node import cluster_files, facts, hooks, master_address, verify
@@ -78,7 +79,11 @@ class NodeCalls(NodeApi):
 
     @handling(lane="cluster", order="cluster:store")
     def store_replace(self, snapshot: str, serial: int) -> int:
-        return self._services.replica.replace(snapshot, serial)
+        try:
+            content = base64.b64decode(snapshot, validate=True)
+        except ValueError as err:
+            raise DecodeError("snapshot", f"it is not base64: {err}") from err
+        return self._services.replica.replace(content, serial)
 
     @handling(lane="cluster", order="cluster:store")
     def store_remove(self) -> None:

@@ -34,11 +34,15 @@ def create(kind: HypervisorKind, environment: HypervisorEnvironment) -> Hypervis
     return factory(environment)
 
 
+Factory = Callable[[HypervisorKind, HypervisorEnvironment], Hypervisor]
+
+
 class Hypervisors:
     """The hypervisors of this node, one object of each kind. `get` may be used from any thread but the loop's."""
 
-    def __init__(self, environment: HypervisorEnvironment) -> None:
+    def __init__(self, environment: HypervisorEnvironment, *, make: Factory = create) -> None:
         self._environment = environment
+        self._make = make
         self._lock = threading.Lock()
         self._known: dict[HypervisorKind, Hypervisor] = {}
 
@@ -51,7 +55,7 @@ class Hypervisors:
         with self._lock:
             found = self._known.get(kind)
             if found is None:
-                found = create(kind, self._environment)
+                found = self._make(kind, self._environment)
                 if isinstance(found, Resident):
                     self._environment.wait(found.open(), OPEN_TIMEOUT, f"hypervisor {kind} to find its guests")
                 self._known[kind] = found

@@ -215,9 +215,7 @@ def test_call_that_gave_up_waiting_never_runs() -> None:
     run(test, limit=lambda call: 0.05)
 
 
-def test_too_many_waiting_calls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "MAX_WAITING", 3)
-
+def test_too_many_waiting_calls_are_refused() -> None:
     async def test(dispatcher: Dispatcher, sample: Sample, table: dict[str, Entry]) -> None:
         calls = [asyncio.ensure_future(dispatcher.call(table["slow"], [name])) for name in "abc"]
         await until(lambda: len(sample.begun) == 2)
@@ -227,7 +225,7 @@ def test_too_many_waiting_calls_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         sample.gate.set()
         await asyncio.gather(*calls)
 
-    run(test)
+    run(test, max_waiting=3)
 
 
 def test_closing_waits_for_running_calls_and_takes_no_new_ones() -> None:

@@ -10,7 +10,6 @@ from ganeti.base.errors import LockTimeout, PrereqError
 from ganeti.base.flock import FileLock
 from ganeti.base.paths import Paths
 from ganeti.model.ssconf import KEYS, MAX_SIZE
-from ganeti.node import ssconf
 from ganeti.node.ssconf import Ssconf
 
 
@@ -55,11 +54,10 @@ def test_mappings_and_flags_are_read(paths: Paths) -> None:
     assert facts.flag("enabled_user_shutdown")
 
 
-def test_writers_wait_for_one_another(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssconf, "LOCK_TIMEOUT", 0.05)
+def test_writers_wait_for_one_another(paths: Paths) -> None:
     os.makedirs(paths.lock)
     with FileLock(f"{paths.lock}/ganeti-ssconf.lock"), pytest.raises(LockTimeout):
-        Ssconf(paths).write({"cluster_name": "c"})
+        Ssconf(paths, lock_timeout=0.05).write({"cluster_name": "c"})
     Ssconf(paths).write({"cluster_name": "c"})
 
 
