@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
+KEY_KINDS = ("ed25519", "ecdsa", "rsa")
 LOST = 255
 """Status of a command whose end was not reported: killed by a signal, or the connection broke (as `ssh` does)."""
 
@@ -322,6 +323,12 @@ def _generate(kind: str, bits: int | None) -> ec.EllipticCurvePrivateKey | ed255
 
 
 _KEY = re.compile(r"(?:^|\s)((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+)\s+(AAAA[0-9A-Za-z+/]+=*)")
+
+
+def find_private_keys(directory: str) -> list[str]:
+    """The private keys of a user's ``.ssh`` directory that exist, by the usual names, newest kind first."""
+    found = [os.path.join(directory, f"id_{kind}") for kind in KEY_KINDS]
+    return [path for path in found if os.path.exists(path)]
 
 
 def parse_public_key(line: str) -> tuple[str, str] | None:

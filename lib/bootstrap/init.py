@@ -18,6 +18,7 @@ from ganeti.bootstrap import daemons
 from ganeti.bootstrap.settings import FirstNode, InitSettings, build_objects
 from ganeti.master.ssconf import ssconf_values
 from ganeti.model.config import Config
+from ganeti.model.known_hosts import known_hosts
 from ganeti.model.memory import MemoryRows
 from ganeti.model.names import normalize_host_name
 from ganeti.model.objects import AnyObject, Cluster, Put
@@ -208,7 +209,7 @@ def _write_cluster_files(paths: Paths, objects: Sequence[AnyObject], undo: Undo)
         undo.push(files.remove_quietly, paths.ssconf(key))
     Ssconf(paths).write(values)
     nodes = [(master.name, master.primary_ip, master.ssh_host_key)]
-    _write(paths.known_hosts, identity.known_hosts(config.cluster.cluster_name, nodes), undo, 0o644)
+    _write(paths.known_hosts, known_hosts(config.cluster.cluster_name, nodes), undo, 0o644)
 
 
 def _drop_address(cluster: Cluster) -> None:

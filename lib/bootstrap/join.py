@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganeti import __version__
-from ganeti.base import codec, files, net, x509
+from ganeti.base import codec, files, net, ssh, x509
 from ganeti.base.errors import Code, DecodeError, ExecError, PrereqError
 from ganeti.base.paths import Paths
 from ganeti.base.retry import wait_until
@@ -106,7 +106,7 @@ def _connect(paths: Paths, config: Config, full: str, options: JoinOptions) -> S
     return SshClient.connect(
         full,
         port=port,
-        key_files=identity.find_root_keys(paths),
+        key_files=ssh.find_private_keys(paths.ssh_directory),
         known_hosts_file=known_hosts_file(paths),
         accept_new_host_key=not options.check_host_key,
     )

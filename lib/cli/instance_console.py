@@ -8,10 +8,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from ganeti.base import ssh
 from ganeti.base.errors import Code, ExecError, PrereqError
 from ganeti.base.paths import Paths
 from ganeti.cli.command import EXIT_SUCCESS, Environment
-from ganeti.node import identity
 from ganeti.query.field import Status
 
 _WHY = {
@@ -81,7 +81,7 @@ def build_command(paths: Paths, console: Mapping[str, Any]) -> list[str]:
         "-o",
         "BatchMode=yes",
     ]
-    keys = [word for key in identity.find_root_keys(paths) for word in ("-i", key)]
+    keys = [word for key in ssh.find_private_keys(paths.ssh_directory) for word in ("-i", key)]
     return [
         "ssh",
         *options,

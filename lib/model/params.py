@@ -70,7 +70,8 @@ def coerce_value(param: Param, value: Any, what: str) -> Any:
     try:
         result = _convert(param.kind, value)
     except (ValueError, TypeError, PrereqError):
-        raise PrereqError(f"{what}: parameter '{param.name}' wants a value of type {param.kind}, not {value!r}", Code.INVAL) from None
+        reason = f"{what}: parameter '{param.name}' wants a value of type {param.kind}, not {value!r}"
+        raise PrereqError(reason, Code.INVAL) from None
     if param.choices and result not in param.choices and result != param.default:
         listed = ", ".join(str(choice) for choice in param.choices)
         raise PrereqError(f"{what}: parameter '{param.name}' must be one of {listed}; not {value!r}", Code.INVAL)

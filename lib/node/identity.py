@@ -7,26 +7,13 @@ import os
 from ganeti.base import files, ssh, x509
 from ganeti.base.errors import Code, PrereqError
 from ganeti.base.paths import Paths
-from ganeti.model.known_hosts import known_hosts
 
-# Ways to name a key type: upstream's words and what ssh-keygen calls its files.
-HOST_KEY_KINDS = ("ed25519", "ecdsa", "rsa")
 NODE_CERTIFICATE_DAYS = 5 * 365
-
-__all__ = [
-    "NODE_CERTIFICATE_DAYS",
-    "ensure_root_key",
-    "find_root_keys",
-    "host_key",
-    "known_hosts",
-    "make_certificate",
-    "root_key_file",
-]
 
 
 def host_key(paths: Paths) -> str:
     """The public line, ``type base64``, of this host's SSH key; `PrereqError` if it has none."""
-    for kind in HOST_KEY_KINDS:
+    for kind in ssh.KEY_KINDS:
         text = files.read_optional(f"{paths.ssh_host_keys}/ssh_host_{kind}_key.pub")
         parsed = ssh.parse_public_key(text) if text else None
         if parsed is not None:
@@ -39,12 +26,6 @@ def host_key(paths: Paths) -> str:
 def root_key_file(paths: Paths, kind: str) -> str:
     """Where root's private key of a type is."""
     return f"{paths.ssh_directory}/id_{kind}"
-
-
-def find_root_keys(paths: Paths) -> list[str]:
-    """Root's private key files that exist."""
-    found = [root_key_file(paths, kind) for kind in HOST_KEY_KINDS]
-    return [path for path in found if os.path.exists(path)]
 
 
 def ensure_root_key(paths: Paths, kind: str = "rsa", bits: int | None = None) -> tuple[str, bool]:
