@@ -20,6 +20,7 @@ def main() -> int:
         return 1
     paths = Paths.from_environment()
     os.chdir("/")
+    worker.set_title("ganeti-jobs")
     log.setup(paths.log_file("jobs"))
     signal.signal(signal.SIGHUP, lambda number, frame: log.reopen())
     control = socket.socket(fileno=os.dup(0))

@@ -43,6 +43,7 @@ def run(name: str, paths: Paths, port: int = PORT) -> int:
     try:
         link.open()
         set_title("ganeti-worker")
+        _open_store(current)
         while (assignment := link.next_job()) is not None:
             set_title(f"ganeti-job {assignment.job}")
             work(link, executor, cancellation, assignment)
@@ -70,6 +71,15 @@ def work(link: MasterLink, executor: Executor, cancellation: Cancellation, assig
         error = to_wire(ExecError(f"the job ran, but its results cannot be stored: {err}"))
         indexes = range(assignment.start_at, len(assignment.ops))
         link.finish([OpProgress(index, JobStatus.ERROR, error) for index in indexes])
+
+
+def _open_store(current: CurrentConfig) -> None:
+    """Read the configuration once while there is nothing else to do: the first time takes longest."""
+    try:
+        log.debug("the configuration is at serial %d", current.config.serial)
+    except GanetiError as err:
+        log.warning("%s", err)
+    current.outdate()
 
 
 def _status_of(link: MasterLink) -> int:
