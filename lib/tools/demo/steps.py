@@ -19,6 +19,8 @@ from ganeti.tools.devcluster.plan import Plan
 GUEST = "i0"
 COMMAND_TIMEOUT = 600.0
 BOOT_TIMEOUT = 90.0
+CLEARLY_RUNNING = 50
+"""A value of the guest's counter, some seconds after its start, that a fresh start does not reach at once."""
 ESCAPE = "\x1d"
 """Ctrl and ], which leaves the console."""
 
@@ -188,15 +190,18 @@ def shutdown_and_startup(demo: Demo) -> None:
 def reboot(demo: Demo) -> None:
     """Three ways to start again; the guest's counter shows each time that it was a new start."""
     for kind in ("soft", "hard", "full"):
-        before = watch.read_counter(demo.guest_address)
+        before = watch.read_counter(demo.guest_address, CLEARLY_RUNNING)
         demo.run("gnt-instance", "reboot", "-t", kind, GUEST)
         demo.see_it_answer(f"After the {kind} reboot")
-        demo.tell(f"Its counter was at {before} and is at {watch.read_counter(demo.guest_address)} now.")
+        after = watch.read_counter(demo.guest_address)
+        if after >= before:
+            raise ExecError(f"the counter of the guest went on from {before} to {after}: it was not started again")
+        demo.tell(f"Its counter was at {before} and is at {after} now.")
 
 
 def migrate(demo: Demo) -> None:
     """The running guest moves to node2, while somebody pings it all the time."""
-    before = watch.read_counter(demo.guest_address)
+    before = watch.read_counter(demo.guest_address, CLEARLY_RUNNING)
     with watch.pinging(demo.guest_address) as log:
         demo.run("gnt-instance", "migrate", "-f", "-n", "node2", GUEST)
         after = watch.read_counter(demo.guest_address)

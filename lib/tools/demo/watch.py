@@ -73,14 +73,15 @@ def wait_for_ping(address: str, timeout: float) -> float:
     return time.monotonic() - start
 
 
-def read_counter(address: str, timeout: float = 20.0) -> int:
-    """The guest's counter, which goes on only as long as the guest does."""
+def read_counter(address: str, at_least: int = 1, timeout: float = 60.0) -> int:
+    """The guest's counter, which goes on only as long as the guest does; waits until it has come to `at_least`."""
 
     def ask() -> int:
         try:
             with socket.create_connection((address, COUNTER_PORT), timeout=2) as connection:
-                return int(connection.makefile().readline())
+                value = int(connection.makefile().readline())
         except (OSError, ValueError):
-            return 0
+            return 0  # it is starting
+        return value if value >= at_least else 0
 
-    return wait_until(ask, timeout=timeout, interval=0.1, what=f"the counter of {address}")
+    return wait_until(ask, timeout=timeout, interval=0.1, what=f"the counter of {address} to reach {at_least}")
