@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,7 +92,11 @@ def _extra(parser: ArgumentParser) -> None:
     # Checks that are off unless asked for; old scripts still switch them off.
     for word in ("name", "ip"):
         parser.add_argument(
-            f"--no-{word}-check", dest=f"{word}_check", action="store_false", help=f"Undo --{word}-check"
+            f"--no-{word}-check",
+            dest=f"{word}_check",
+            action="store_false",
+            default=SUPPRESS,
+            help=f"Undo --{word}-check",
         )
 
 
