@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ganeti.master.distribute import Distributor
 from ganeti.master.exporter import Exporter
 from ganeti.master.replicate import Replicator
 from ganeti.master.reservations import Reservations
-from ganeti.master.ssconf import Distributor
 from ganeti.model.changes import Committed, target
 from ganeti.model.config import Config
 from ganeti.model.enums import Kind
@@ -17,6 +17,9 @@ from ganeti.model.objects import Change, Node, Put
 from ganeti.rpc.jobs import CommitReply
 from ganeti.store.reader import Reader
 from ganeti.store.writer import Store, Write
+
+CANDIDATE_WAIT = 5.0
+"""Seconds that a commit about nodes waits for candidates to have their files; the rest comes later."""
 
 _IN_SSCONF = {Kind.CLUSTER, Kind.NODE, Kind.GROUP, Kind.INSTANCE, Kind.NETWORK}
 
@@ -28,19 +31,20 @@ class Followers:
     replicator: Replicator | None = None
     distributor: Distributor | None = None
     exporter: Exporter | None = None
+    secrets: Distributor | None = None
+    """Files of the master candidates."""
 
     def start(self, config: Config) -> None:
         """Have them look at the configuration as it is when the daemon starts. May block for some seconds."""
         if self.replicator is not None:
             self.replicator.set_candidates(_other_candidates(config), trusted=True)
-        if self.distributor is not None:
-            self.distributor.changed()
-        if self.exporter is not None:
-            self.exporter.changed()
+        for follower in (self.distributor, self.secrets, self.exporter):
+            if follower is not None:
+                follower.changed()
 
     def close(self) -> None:
         """Stop them all."""
-        for follower in (self.distributor, self.exporter, self.replicator):
+        for follower in (self.distributor, self.secrets, self.exporter, self.replicator):
             if follower is not None:
                 follower.close()
 
@@ -87,6 +91,10 @@ class Commits:
             await asyncio.to_thread(self._set_candidates, followers.replicator)
         if followers.distributor is not None and kinds & _IN_SSCONF:
             followers.distributor.changed()
+        if followers.secrets is not None and Kind.NODE in kinds:
+            followers.secrets.changed()
+            # A node that becomes a candidate has what a master needs when its job goes on, if it answers.
+            await asyncio.to_thread(followers.secrets.flush, CANDIDATE_WAIT)
         if followers.exporter is not None:
             followers.exporter.changed()
 

@@ -24,9 +24,11 @@ from ganeti.base.errors import (
 )
 from ganeti.base.files import ensure_directory, read_optional
 from ganeti.base.paths import Paths
+from ganeti.master.candidate_files import CandidateFiles
 from ganeti.master.children import Children
 from ganeti.master.commit import Commits, Followers
 from ganeti.master.control import JobControl
+from ganeti.master.distribute import Distributor
 from ganeti.master.exporter import Exporter
 from ganeti.master.following import JobViews
 from ganeti.master.jobsocket import ConfigDoor, JobDoors, JobSession
@@ -39,7 +41,7 @@ from ganeti.master.queue import Door, JobQueue
 from ganeti.master.recovery import Recovery
 from ganeti.master.replicate import Replicator
 from ganeti.master.server import Connection, Peer, SocketServer
-from ganeti.master.ssconf import Distributor
+from ganeti.master.ssconf import SsconfFiles
 from ganeti.master.workers import Spawner, WorkerPool
 from ganeti.model.config import matches_host_name
 from ganeti.model.objects import Change, Cluster, Put
@@ -193,8 +195,9 @@ class MasterCore:
 
         followers = Followers(
             Replicator(paths.store, nodes, on_replaced=replaced),
-            Distributor(reader.config, nodes),
+            Distributor(SsconfFiles(), reader.config, nodes),
             Exporter(reader.config, nodes, paths.config_export),
+            Distributor(CandidateFiles(paths.data), reader.config, nodes),
         )
         commits = Commits(store, reader, followers)
         locks = LockService(Journal(paths.livelocks))

@@ -25,6 +25,8 @@ from ganeti.rpc.call import Call, implementation
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1000
+BACKLOG = 512
+"""Connections that may wait to be accepted."""
 FRAME_TIMEOUT = 60.0
 """Seconds between the first and the last byte of a request."""
 LINGER = 2.0
@@ -104,13 +106,13 @@ class SocketServer:
                 os.unlink(temporary)
             sock.bind(temporary)
             os.chmod(temporary, self._mode)
-            sock.listen(512)
+            sock.listen(BACKLOG)
             os.rename(temporary, self.path)
         except BaseException:
             sock.close()
             raise
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Connection(self), sock=sock)
+        self._server = await loop.create_unix_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
 
     async def close(self, grace: float = 5.0) -> None:
         """Stop listening, give requests that must be completed `grace` seconds, then drop all connections."""

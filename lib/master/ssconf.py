@@ -1,14 +1,12 @@
-"""Small facts of the cluster in files on every node (ssconf): their texts, and keeping them up to date in the background."""
+"""Small facts of the cluster in files on every node (ssconf): their texts, and who gets them."""
 
 from __future__ import annotations
 
-import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import ganeti
 from ganeti.base.errors import NodeError
-from ganeti.master.background import Background
+from ganeti.master.distribute import Values
 from ganeti.model.config import Config
 from ganeti.model.enums import HypervisorKind, Kind
 from ganeti.model.filled import fill_ndparams
@@ -16,11 +14,6 @@ from ganeti.model.ids import NodeUuid
 from ganeti.model.ssconf import KEYS
 from ganeti.rpc.call import NodeCaller
 from ganeti.rpc.node.node import NodeApi
-
-log = logging.getLogger(__name__)
-
-Values = dict[str, str]
-ReadConfig = Callable[[], Config]
 
 
 def ssconf_values(config: Config) -> Values:
@@ -85,64 +78,19 @@ def _lines(values: Iterable[object]) -> str:
     return "".join(f"{value}\n" for value in values)
 
 
-class Distributor:
-    """Writes ssconf files to all nodes that are online; to each only what changed since it was last written there."""
+class SsconfFiles:
+    """What the `distribute.Distributor` sends to every node that is online."""
 
-    def __init__(self, read: ReadConfig, nodes: NodeCaller, *, delay: float = 0.1) -> None:
-        self._read = read
-        self._nodes = nodes
-        self._written: dict[NodeUuid, Values] = {}
-        self.failed: dict[NodeUuid, NodeError] = {}
-        """Nodes that do not have the present values, and why."""
-        self._background = Background("ssconf", self._work, delay)
+    name = "ssconf"
 
-    def changed(self) -> None:
-        """The configuration changed; returns at once."""
-        self._background.changed()
+    def values(self, config: Config) -> Values:
+        """See `ssconf_values`."""
+        return ssconf_values(config)
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Write now; True when every node that is online has the present values, False after `timeout` seconds."""
-        return self._background.flush(timeout)
+    def targets(self, config: Config) -> set[NodeUuid]:
+        """Nodes that are online."""
+        return {node.uuid for node in config.online_nodes}
 
-    def close(self) -> None:
-        """Stop without finishing."""
-        self._background.close()
-
-    def refresh(self) -> None:
-        """Write everything to every node again, whatever it is thought to have."""
-        self._written = {}
-        self.changed()
-
-    def _work(self) -> bool:
-        config = self._read()
-        values = ssconf_values(config)
-        online = {node.uuid for node in config.online_nodes}
-        # What is not online is written anew when it comes back.
-        self._written = {node: known for node, known in self._written.items() if node in online}
-        failed: dict[NodeUuid, NodeError] = {}
-        for changed, nodes in self._plan(values, online):
-            for node, result in self._nodes.call_all(nodes, NodeApi.write_ssconf, changed).items():
-                if isinstance(result, NodeError):
-                    failed[node] = result
-                    self._written.pop(node, None)
-                else:
-                    self._written[node] = values
-        self._report(failed)
-        return not failed
-
-    def _plan(self, values: Values, online: Iterable[NodeUuid]) -> list[tuple[Values, list[NodeUuid]]]:
-        """Nodes by what has to be written to them."""
-        groups: dict[frozenset[str], list[NodeUuid]] = defaultdict(list)
-        for node in sorted(online):
-            known = self._written.get(node, {})
-            changed = frozenset(key for key, text in values.items() if known.get(key) != text)
-            if changed:
-                groups[changed].append(node)
-        return [({key: values[key] for key in sorted(changed)}, nodes) for changed, nodes in groups.items()]
-
-    def _report(self, failed: dict[NodeUuid, NodeError]) -> None:
-        for node in failed.keys() - self.failed.keys():
-            log.warning("ssconf files are out of date: %s; will be tried again", failed[node])
-        for node in self.failed.keys() - failed.keys():
-            log.info("ssconf files of node %s are up to date again", node)
-        self.failed = failed
+    def send(self, nodes: NodeCaller, targets: Sequence[NodeUuid], values: Values) -> Mapping[NodeUuid, NodeError | None]:
+        """All of it in one call for each node."""
+        return nodes.call_all(targets, NodeApi.write_ssconf, values)

@@ -10,7 +10,7 @@ from ganeti.base.files import ensure_directory, remove_quietly, write_atomic
 from ganeti.base.paths import Paths
 from ganeti.base.secret import Secret
 from ganeti.node.ssconf import Ssconf
-from ganeti.rpc.node.node import CLUSTER_FILES
+from ganeti.rpc.node.node import CANDIDATE_FILES, CLUSTER_FILES
 
 STORE_SUFFIXES = ("", "-wal", "-shm", ".lock")
 _READABLE = {"known_hosts": 0o644, "config.data": 0o640}
@@ -37,6 +37,12 @@ def membership_files(paths: Paths) -> list[str]:
 def pending_key(paths: Paths) -> str:
     """Where the private key waits for its certificate while the node joins."""
     return paths.node_certificate + ".key-new"
+
+
+def forget_candidacy(paths: Paths) -> None:
+    """Remove what only master candidates may have, the replica apart."""
+    for name in CANDIDATE_FILES:
+        remove_quietly(os.path.join(paths.data, name))
 
 
 def forget_cluster(paths: Paths) -> None:

@@ -8,7 +8,6 @@ import time
 
 from ganeti.base import ssh
 from ganeti.base.errors import DecodeError, ExecError
-from ganeti.base.files import remove_quietly
 from ganeti.base.secret import Secret
 from ganeti.node import cluster_files, facts, hooks, master_address, verify
 from ganeti.node.dispatch import handling
@@ -88,7 +87,7 @@ class NodeCalls(NodeApi):
     @handling(lane="cluster", order="cluster:store")
     def store_remove(self) -> None:
         self._services.replica.remove()
-        remove_quietly(self._paths.ca_key)
+        cluster_files.forget_candidacy(self._paths)
 
     # --- membership, hooks, tests
     @handling(order="cluster:files")

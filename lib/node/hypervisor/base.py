@@ -50,7 +50,7 @@ class Hypervisor(Protocol):
         ...
 
     def verify(self) -> str:
-        """Whether the hypervisor itself works here: empty, or what is wrong."""
+        """Whether the hypervisor itself works here: empty, or what is wrong; a remark begins with `replies.NOTE`."""
         ...
 
 

@@ -117,7 +117,10 @@ class NodeApi:
         raise NotImplementedError
 
 
-CLUSTER_FILES = ("ca.key", "hmac.key", "cluster-domain-secret", "known_hosts", "rapi.pem", "rapi/users", "config.data")
+CANDIDATE_FILES = ("ca.key", "hmac.key", "cluster-domain-secret", "rapi.pem", "rapi/users")
+"""Names, below the data directory, of the files that all master candidates have alike, and no other node."""
+
+CLUSTER_FILES = (*CANDIDATE_FILES, "known_hosts", "config.data")
 """Names, below the data directory, that `upload_file` accepts."""
 
 ALL_APIS: tuple[str, ...] = ("InstanceApi", "BlockdevApi", "OsApi", "NodeApi")

@@ -7,6 +7,9 @@ from typing import Any
 
 from ganeti.model.enums import Word
 
+NOTE = "note: "
+"""What a text begins with that says what is remarkable, but not wrong."""
+
 
 class RunState(Word):
     """State of an instance at its hypervisor."""

@@ -13,9 +13,10 @@ import pytest
 
 from ganeti.base.errors import Conflict, PrereqError
 from ganeti.master.commit import Commits, Followers
+from ganeti.master.distribute import Distributor
 from ganeti.master.exporter import Exporter
 from ganeti.master.replicate import Replicator
-from ganeti.master.ssconf import Distributor
+from ganeti.master.ssconf import SsconfFiles
 from ganeti.model.objects import Delete, Put
 from ganeti.rpc.memory import MemoryNode, MemoryNodeCaller
 from ganeti.rpc.node.node import LogRange, NodeApi
@@ -60,7 +61,7 @@ class World:
         caller: Any = MemoryNodeCaller(self.memory)
         self.followers = Followers(
             Replicator(self.store.path, caller),
-            Distributor(self.reader.config, caller, delay=0.0),
+            Distributor(SsconfFiles(), self.reader.config, caller, delay=0.0),
             Exporter(self.reader.config, caller, str(directory / "config.data"), delay=0.0),
         )
         self.commits = Commits(self.store, self.reader, self.followers)

@@ -10,7 +10,8 @@ import pytest
 
 import ganeti
 from ganeti.master import background
-from ganeti.master.ssconf import Distributor, ssconf_values
+from ganeti.master.distribute import Distributor
+from ganeti.master.ssconf import SsconfFiles, ssconf_values
 from ganeti.model.config import Config
 from ganeti.model.memory import MemoryRows
 from ganeti.model.ssconf import KEYS
@@ -70,7 +71,7 @@ def world() -> World:
 @pytest.fixture
 def distributor(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distributor]:
     monkeypatch.setattr(background, "RETRY_FIRST", 0.01)
-    distributor = Distributor(world.config, world.caller, delay=0.0)
+    distributor = Distributor(SsconfFiles(), world.config, world.caller, delay=0.0)
     yield distributor
     distributor.close()
 

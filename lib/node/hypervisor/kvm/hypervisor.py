@@ -23,14 +23,13 @@ from ganeti.node.hypervisor.kvm.lifecycle import Emulators, Lifecycle
 from ganeti.node.hypervisor.kvm.migration import Migration
 from ganeti.node.hypervisor.kvm.places import Places
 from ganeti.node.hypervisor.kvm.qmp import Monitor
-from ganeti.rpc.node.replies import ConsoleInfo, HypervisorInfo, InstanceState, MigrationStatus
+from ganeti.rpc.node.replies import NOTE, ConsoleInfo, HypervisorInfo, InstanceState, MigrationStatus
 
 log = logging.getLogger(__name__)
 
 CONSOLE_WRAPPER = "ganeti-kvm-console"
 ATTEND_SECONDS = 0.5
 
-NOTE = "note: "
 """Begins a text of `KvmHypervisor.verify` that is worth knowing, but no error."""
 
 
@@ -69,9 +68,11 @@ class KvmHypervisor:
 
     async def close(self) -> None:
         """Let go of all guests; they live on."""
-        for task in list(self._attending):
-            task.cancel()
         await self._guests.close()
+        attending = list(self._attending)
+        for task in attending:
+            task.cancel()
+        await asyncio.gather(*attending, return_exceptions=True)
 
     def guest_halted(self, monitor: Monitor, reason: str) -> None:
         """As `Watcher`."""

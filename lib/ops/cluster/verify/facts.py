@@ -12,11 +12,12 @@ from ganeti.model.filled import fill_nic, fill_nicparams
 from ganeti.model.ids import NodeUuid
 from ganeti.model.objects import Cluster, Group, Instance, Node
 from ganeti.ops.steps.capacity import NodeFacts
+from ganeti.rpc.node.node import CANDIDATE_FILES
 from ganeti.rpc.node.replies import InstanceState, VerifyReply, VersionReply
 
 EVERYWHERE = ("ca.pem", "known_hosts")
 """Files, below the data directory, that are the same on all nodes."""
-ON_CANDIDATES = ("ca.key", "hmac.key", "cluster-domain-secret", "rapi.pem")
+ON_CANDIDATES = CANDIDATE_FILES
 """Files that are the same on all master candidates, and on no other node."""
 
 
