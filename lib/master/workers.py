@@ -121,6 +121,7 @@ class WorkerPool:
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted = 0
+        self._dismissed = False
 
     def open(self, owner: PoolOwner) -> None:
         """Begin: make the directory of livelocks, remove those of workers long gone."""
@@ -156,7 +157,8 @@ class WorkerPool:
             trim.cancel()
 
     async def dismiss(self) -> None:
-        """Let the workers that have nothing to do end."""
+        """Let the workers that have nothing to do end, and make no more."""
+        self._dismissed = True
         for worker in list(self._free.values()):
             self.retire(worker)
         await asyncio.sleep(0.01)  # for the answers to get out
@@ -203,6 +205,8 @@ class WorkerPool:
     def want(self, jobs: int) -> None:
         """See to it that this many further jobs will soon find a worker each, and some workers are left over."""
         self._wanted = jobs
+        if self._dismissed:
+            return
         missing = jobs + SPARE - len(self._free) - len(self._coming)
         room = self.limit + SPARE - len(self._workers) - len(self._coming)
         for _ in range(min(missing, room)):

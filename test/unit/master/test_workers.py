@@ -286,8 +286,11 @@ def test_workers_that_are_idle_for_long_end_except_the_reserve() -> None:
         await asyncio.sleep(0)
         assert world.pool.free == workers.SPARE
         assert sum(task.done() and task.result() is None for task in waiting) == 2
+        made = len(world.spawner.names)
         await world.pool.dismiss()
         assert all(task.done() for task in waiting)
+        world.pool.want(5)
+        assert len(world.spawner.names) == made
 
     run(test)
 
