@@ -226,6 +226,7 @@ class FakeCluster:
         self.group = Group(uuid=GroupUuid(new_uuid()), name="default")
         rows = [self.node_row(number) for number in range(1, nodes + 1)]
         self.nodes = {row.uuid: FakeNode(row.name, self.shared, memory=memory) for row in rows}
+        self.nodes[rows[0].uuid].has_master_ip = True
         self.store = MemoryStore(
             [self._cluster(rows[0], cluster_settings), self.group, *rows], clock=lambda: self.clock
         )
@@ -308,6 +309,8 @@ class FakeCluster:
 
     def change_master(self, name: str) -> None:
         """Another node becomes the master."""
+        for node in self.nodes.values():
+            node.has_master_ip = node is self.node(name)
         self.change_cluster(master_node=self.uuid(name))
 
     def add_fake(self, row: Node, **values: Any) -> FakeNode:

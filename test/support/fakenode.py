@@ -111,8 +111,10 @@ class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
         self.os_secrets: dict[str, str] = {}
         self.installed: list[tuple[str, FilledInstance]] = []
         self.left = False
+        self.has_master_ip = False
         self.ssconf: dict[str, str] = {}
         self.keys: set[str] = set()
+        self.texts: dict[str, str] = {}
         self.verify_overrides: dict[str, Any] = {}
         self.digest = f"digest-{name}"
         self.no_replica = False
@@ -341,7 +343,7 @@ class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
             oses=list(self.oses.values()),
             certificate_digest=self.digest,
             certificate_expiry=self.version_reply.time + self.clock + 365 * 86400,
-            has_master_ip=None if request.master_ip is None else True,
+            has_master_ip=None if request.master_ip is None else self.has_master_ip,
         )
         return replace(reply, **self.verify_overrides)
 
@@ -352,16 +354,16 @@ class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
         self.ssconf.update(values)
 
     def upload_file(self, name: str, content: Secret) -> None:
-        self.files[f"/var/lib/ganeti/{name}"] = len(content.reveal())
+        self.texts[name] = content.reveal()
 
     def write_authorized_keys(self, add: list[str], remove: list[str]) -> None:
         self.keys = (self.keys | set(add)) - set(remove)
 
     def master_address_start(self, address: MasterAddress) -> None:
-        self.ssconf["master_ip"] = address.ip
+        self.has_master_ip = True
 
     def master_address_stop(self, address: MasterAddress) -> None:
-        self.ssconf.pop("master_ip", None)
+        self.has_master_ip = False
 
     def store_append(self, log: LogRange) -> int:
         return max(row[0] for row in log.rows)
