@@ -8,6 +8,7 @@ the fields. The class becomes a frozen dataclass by being defined.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -160,6 +161,7 @@ def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)
 
 
+@functools.cache
 def params_of(cls: type[Any]) -> dict[str, tuple[Any, dataclasses.Field[Any], ParamInfo]]:
     """Name -> (type, dataclass field, information) of every parameter, those common to all opcodes last.
 
