@@ -19,7 +19,6 @@ from ganeti.node.hypervisor.kvm.places import Places
 BINARY = "/usr/bin/qemu-system-x86_64"
 
 NEEDS_MORE = {
-    "boot-network": "boot ROMs, a package that is not always installed",
     "cdroms": "a web server",
     "disk-mtd": "a machine with flash memory of that kind",
     "disk-scsi-block": "a SCSI disk",

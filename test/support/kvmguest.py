@@ -157,7 +157,7 @@ class Serial:
     def __init__(self, path: str) -> None:
         self._socket = connect_socket(path)
         self._socket.settimeout(30.0)
-        self.text = ""
+        self.seen, self.text = "", ""
 
     def __enter__(self) -> Self:
         return self
@@ -175,10 +175,21 @@ class Serial:
         while True:
             found = re.search(pattern, self.text)
             if found is not None:
+                self.seen += self.text[: found.end()]
                 self.text = self.text[found.end() :]
                 return found
             assert time.monotonic() < deadline, f"{pattern!r} not found in {self.text!r}"
             self.text += self._socket.recv(4096).decode("ascii", "replace")
+
+    def drain(self) -> str:
+        """All that the guest has written up to now, the last match included."""
+        self._socket.settimeout(0.1)
+        try:
+            while data := self._socket.recv(4096):
+                self.text += data.decode("ascii", "replace")
+        except TimeoutError:
+            pass  # no more
+        return self.seen + self.text
 
     def count(self) -> int:
         """The next count that the guest writes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from support.kvmguest import Serial, write_disk
 HVPARAMS = {
     **params.defaults(parameters.HYPERVISOR[HypervisorKind.KVM]),
     "kernel_path": "",
-    "kvm_path": "/usr/bin/qemu-system-x86_64",
+    "kvm_path": os.environ.get("KVMQ", "/usr/bin/qemu-system-x86_64"),
     "kvm_flag": "disabled",
     "kvm_extra": "",
     "migration_downtime": 300,

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.filled import filled_disk, filled_instance, filled_nic
-
 from ganeti.base import codec
 from ganeti.base.paths import Paths
 from ganeti.model import parameters, params
@@ -19,6 +17,7 @@ from ganeti.node.hypervisor.kvm.capabilities import Capabilities
 from ganeti.node.hypervisor.kvm.command import DiskBackend, NicBackend, Node, build_argv
 from ganeti.node.hypervisor.kvm.devices import Model
 from ganeti.node.hypervisor.kvm.places import Places
+from support.filled import filled_disk, filled_instance, filled_nic
 
 HERE = Path(__file__).parent
 KVM, TCG = Accelerator.KVM, Accelerator.TCG

@@ -55,6 +55,7 @@ class Guests:
         self._places = places
         self._watcher = watcher
         self._guests: dict[str, Guest] = {}
+        self._monitors: set[Monitor] = set()
         self._locks: dict[str, threading.Lock] = {}
         self._mutex = threading.Lock()
 
@@ -100,6 +101,7 @@ class Guests:
 
     def _add(self, places: GuestPlaces, process: GuestProcess) -> Guest:
         monitor = Monitor(places.name, places.qmp, process.is_alive, self._watcher)
+        self._monitors = {known for known in self._monitors if not known.ended} | {monitor}
         guest = self._guests[places.name] = Guest(places, process, monitor)
         self._environment.loop.call_soon_threadsafe(monitor.start)
         return guest
@@ -128,9 +130,9 @@ class Guests:
 
     async def close(self) -> None:
         """Let go of all guests; they live on."""
-        guests, self._guests = list(self._guests.values()), {}
-        for guest in guests:
-            await guest.monitor.close()
+        self._guests = {}
+        for monitor in self._monitors:
+            await monitor.close()
 
 
 def _known_uuid(places: GuestPlaces) -> str | None:

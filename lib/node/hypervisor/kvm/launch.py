@@ -209,6 +209,11 @@ def describe_ports(instance: FilledInstance) -> tuple[Port, ...]:
     return tuple(Port(instance.name, index, nic, "", instance.tags) for index, nic in enumerate(instance.nics))
 
 
+def without_taps(ports: Sequence[Port]) -> tuple[Port, ...]:
+    """The same ports, not connected."""
+    return tuple(replace(port, tap="") for port in ports)
+
+
 def resolve_display(model: Model) -> str:
     """Where the display listens: an address, or the first address of the network interface that ``spice_bind`` names."""
     if model.display is None:

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ganeti.base import files
 from ganeti.base.errors import HypervisorError
@@ -67,14 +68,16 @@ class Lifecycle:
         """As `Hypervisor.start`."""
         with self._guests.lock(instance.name):
             self.make_room(instance.name, "start")
-            order = self._plan(instance, disks)
-            with Undo() as undo:
-                guest = self._launcher.launch(order, undo)
-                self._launcher.prepare(guest, order.runtime.model, order.runtime.hvparams)
-                if not paused:
-                    self._guests.execute(guest, "cont")
-                undo.commit()
-        log.info("instance %s: started as process %s", instance.name, guest.process.pid)
+            self._run(self._plan(instance, disks), paused=paused)
+
+    def _run(self, order: Order, *, paused: bool) -> None:
+        with Undo() as undo:
+            guest = self._launcher.launch(order, undo)
+            self._launcher.prepare(guest, order.runtime.model, order.runtime.hvparams)
+            if not paused:
+                self._guests.execute(guest, "cont")
+            undo.commit()
+        log.info("instance %s: started as process %s", guest.name, guest.process.pid)
 
     def _plan(self, instance: FilledInstance, disks: Sequence[str]) -> Order:
         hv = params.fill(layout.DEFAULTS, instance.hvparams)
@@ -159,22 +162,28 @@ class Lifecycle:
         with self._guests.lock(name):
             guest = self._guests.require(name, "reset")
             known = runtime.load(guest.places.runtime)
-            if known is None or known.model.reboots:
-                self._guests.execute(guest, "system_reset")
-            else:
-                self._reset_despite_policy(guest)
+            if known is not None and not known.model.reboots:
+                self._restart(guest, known)
+                return
+            self._guests.execute(guest, "system_reset")
             if guest.monitor.run_state != "running":
                 self._guests.execute(guest, "cont")
 
-    def _reset_despite_policy(self, guest: Guest) -> None:
-        """Reset a guest whose reboots end it: those of its own making, not ours."""
-        before = guest.monitor.resets
-        self._guests.execute(guest, "set-action", {"reboot": "reset"})
-        try:
-            self._guests.execute(guest, "system_reset")
-            self._guests.wait(guest, lambda monitor: monitor.resets > before, POWERDOWN_SECONDS)
-        finally:
-            self._guests.execute(guest, "set-action", {"reboot": "shutdown"})
+    def _restart(self, guest: Guest, known: Runtime) -> None:
+        """A new process for the same machine: for a guest whose process does not survive a reboot.
+
+        (Allowing one reboot is no way out: firmware reboots once more by itself when it finds a machine that was reset.)
+        """
+        binary, capabilities = self._emulators.find(known.hvparams)
+        order = Order(
+            runtime=replace(known, ports=launch.without_taps(known.ports)),
+            disks=known.devices,
+            binary=binary,
+            capabilities=capabilities,
+        )
+        self._launcher.end(guest)
+        self._launcher.clean(guest.name)
+        self._run(order, paused=False)
 
     # --- guests that end by themselves
 

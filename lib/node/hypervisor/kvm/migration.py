@@ -40,6 +40,8 @@ ALWAYS = ("events", "return-path")
 
 ARRIVAL_SECONDS = 60.0
 CANCEL_SECONDS = 30.0
+END_SECONDS = 1.0
+"""From the connection's end to the process's, when QEMU dies."""
 
 ANNOUNCEMENT = {"initial": 50, "max": 550, "rounds": 5, "step": 100}
 """How the guest's new place is told to switches, in milliseconds; the values that QEMU uses itself."""
@@ -208,9 +210,13 @@ class Migration:
     def status(self, name: str) -> MigrationStatus:
         """As `Migratable.migration_status`. A source that is gone is a migration that failed."""
         guest = self._guests.find(name)
-        if guest is None:
-            return MigrationStatus("failed", error=f"instance {name} does not run on this node any more{self._quote(name)}")
-        return describe_status(self._guests.execute(guest, "query-migrate"))
+        try:
+            if guest is not None:
+                return describe_status(self._guests.execute(guest, "query-migrate"))
+        except HypervisorError:
+            if guest is not None and not guest.process.wait(END_SECONDS):
+                raise
+        return MigrationStatus("failed", error=f"instance {name} does not run on this node any more{self._quote(name)}")
 
     def cancel(self, name: str) -> None:
         """As `Migratable.migration_cancel`."""
@@ -270,7 +276,7 @@ class Migration:
     def _arrive(self, name: str, guest: Guest | None) -> None:
         if guest is not None and not self._is_waiting(guest):
             self._guests.wait(guest, lambda monitor: monitor.run_state not in ("", "inmigrate"), ARRIVAL_SECONDS)
-        if guest is None or guest.monitor.ended:
+        if guest is None or not guest.process.is_alive():
             raise HypervisorError(f"instance {name} did not arrive: its QEMU on this node has ended{self._quote(name)}")
         if guest.is_arriving:
             raise HypervisorError(f"instance {name} did not arrive: its state has not been sent to this node completely")
@@ -284,7 +290,14 @@ class Migration:
 
     def _is_waiting(self, guest: Guest) -> bool:
         """Whether nothing has come yet."""
-        return guest.is_arriving and self._guests.execute(guest, "query-migrate").get("status", "none") in ("none", "setup")
+        if not guest.is_arriving:
+            return False
+        try:
+            return self._guests.execute(guest, "query-migrate").get("status", "none") in ("none", "setup")
+        except HypervisorError:
+            if guest.process.wait(END_SECONDS):
+                return False
+            raise
 
     def _quote(self, name: str) -> str:
         return quote(self._places.of(name))

@@ -16,19 +16,23 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.02
 
+_CHILDREN: dict[int, proc.Process] = {}
+"""Guests that this Python process started and that have not been seen to end: whoever starts a process has to reap it."""
+
 
 class GuestProcess:
     """A QEMU process. Safe against its number being used by another process later."""
 
-    def __init__(self, process: psutil.Process, child: proc.Process | None = None) -> None:
+    def __init__(self, process: psutil.Process) -> None:
         self._process = process
-        self._child = child
+        self._child = _CHILDREN.get(process.pid)
         self.pid = process.pid
 
     @classmethod
     def of_child(cls, child: proc.Process) -> Self:
         """A process that this agent has just started."""
-        return cls(psutil.Process(child.pid), child)
+        _CHILDREN[child.pid] = child
+        return cls(psutil.Process(child.pid))
 
     @classmethod
     def find(cls, places: GuestPlaces, uuid: str | None = None) -> Self | None:
@@ -47,16 +51,14 @@ class GuestProcess:
     def is_alive(self) -> bool:
         """Whether it runs; a child of ours that has ended is reaped by asking."""
         if self._child is not None:
-            return self._child.poll() is None
+            if self._child.poll() is None:
+                return True
+            _CHILDREN.pop(self.pid, None)
+            return False
         try:
             return self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
-
-    @property
-    def exit_status(self) -> int | None:
-        """As of `subprocess`; None if it runs or was not started by this agent."""
-        return self._child.returncode if self._child is not None else None
 
     def cpu_seconds(self) -> float:
         """User and system time it has used so far."""

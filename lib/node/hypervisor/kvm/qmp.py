@@ -74,8 +74,6 @@ class Monitor:
         """Bytes that the guest has now (balloon)."""
         self.vcpus: int | None = None
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
-        self.resets = 0
-        """How often it was reset while this connection listened."""
         self.migration = ""
         """Status of its migration (``MigrationStatus``); empty if none was seen."""
         self.postcopy = False
@@ -168,6 +166,9 @@ class Monitor:
                 await self._follow()
             except (QMPError, OSError, EOFError, TimeoutError, HypervisorError) as err:
                 log.debug("QMP connection of %s: %s", self.name, err)
+            except Exception:
+                # A fault of ours or of the library must not leave a guest without its connection for ever.
+                log.exception("QMP connection of instance %s broke down; it is made again", self.name)
             await self._disconnect()
             if not self._is_alive():
                 break
@@ -213,8 +214,8 @@ class Monitor:
             return
         try:
             await client.disconnect()
-        except (QMPError, OSError, EOFError):
-            log.debug("QMP connection of %s ended by QEMU", self.name)
+        except (QMPError, OSError, EOFError, AssertionError) as err:
+            log.debug("QMP connection of %s ended: %r", self.name, err)  # asserts: the library, when both sides hang up at once
 
     # --- what happens
 
@@ -231,8 +232,6 @@ class Monitor:
         elif event.name == "MIGRATION_PASS" and self.postcopy and int(event.data["pass"]) >= POSTCOPY_PASS:
             self.postcopy = False
             self._switch_to_postcopy()
-        elif event.name == "RESET":
-            self.resets += 1
         elif event.name == "SHUTDOWN":
             self._reason = str(event.data.get("reason", ""))
         elif event.name == "RESUME":
