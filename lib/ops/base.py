@@ -161,12 +161,18 @@ def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)
 
 
-@functools.cache
-def params_of(cls: type[Any]) -> dict[str, tuple[Any, dataclasses.Field[Any], ParamInfo]]:
+def params_of(cls: type[Any]) -> Mapping[str, tuple[Any, dataclasses.Field[Any], ParamInfo]]:
     """Name -> (type, dataclass field, information) of every parameter, those common to all opcodes last.
 
-    Works for any dataclass whose fields are declared with `param`.
+    Works for any dataclass whose fields are declared with `param`. Found out once per class: it takes longer than to run a job.
     """
+    key: Any = cls  # the type checker takes a class for something that cannot be hashed
+    found: Mapping[str, tuple[Any, dataclasses.Field[Any], ParamInfo]] = _params_of(key)
+    return found
+
+
+@functools.cache
+def _params_of(cls: Any) -> Any:
     hints = typing.get_type_hints(cls)
     common = {field.name for field in _fields(Op)}
     fields = sorted(_fields(cls), key=lambda field: field.name in common)
