@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganeti import __version__
-from ganeti.base import codec, files, net, ssh, x509
+from ganeti.base import codec, files, net, proc, ssh, x509
 from ganeti.base.errors import Code, DecodeError, ExecError, PrereqError
 from ganeti.base.paths import Paths
 from ganeti.base.retry import wait_until
@@ -120,7 +120,7 @@ def known_hosts_file(paths: Paths) -> str:
 
 def _setup(client: SshClient, request: dict[str, Any]) -> dict[str, Any]:
     """Run one action of the set-up program on the node."""
-    result = client.run([PROGRAM], input=codec.dumps(request), timeout=SETUP_TIMEOUT)
+    result = client.run([PROGRAM], input=codec.dumps(request), timeout=SETUP_TIMEOUT, ok=proc.ANY_STATUS)
     if result.status == 127:
         raise PrereqError(
             f"host {client.host}: {PROGRAM} is not in root's PATH there; install the same version ({__version__}) of this "
