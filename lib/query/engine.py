@@ -48,7 +48,7 @@ def prepare(config: Config, what: str, fields: Sequence[str], qfilter: Any) -> Q
 
 
 def _candidates(config: Config, chosen: Resource, qfilter: Any) -> tuple[Sequence[Any], Test]:
-    """Objects to look at: only the named ones where the filter just names some."""
+    """Objects to look at: only the named ones where the filter just names some. `PrereqError` if one does not exist."""
     names = plain_names(qfilter, chosen.name_field)
     test = compile_filter(chosen.fields, qfilter)
     if names is None:
@@ -59,7 +59,7 @@ def _candidates(config: Config, chosen: Resource, qfilter: Any) -> tuple[Sequenc
             one = chosen.find(config, str(name))
         except PrereqError as err:
             if err.code == Code.NOENT:
-                continue
+                raise
             # Several match: all of them are wanted.
             return chosen.every(config), test
         found[one.uuid] = one

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganeti.base.errors import NodeError, PrereqError
+from ganeti.base.errors import Code, NodeError, PrereqError
 from ganeti.model.config import Config
 from ganeti.model.enums import AdminState, AdminStateSource
 from ganeti.model.memory import MemoryRows
@@ -73,8 +73,12 @@ def test_an_instance_is_found_by_leading_components_of_its_name(typed: str) -> N
     assert values(config, "instance", ["name"], names_filter("name", [typed])) == [["web1.example.com"]]
 
 
-def test_a_name_that_does_not_exist_gives_no_row() -> None:
-    assert rows(make_config(web(1)), "instance", ["name"], names_filter("name", ["nothere"])) == []
+def test_a_name_that_does_not_exist_is_an_error_and_a_filter_that_fits_nothing_is_not() -> None:
+    config = make_config(web(1))
+    with pytest.raises(PrereqError, match="instance 'nothere' is not known") as caught:
+        rows(config, "instance", ["name"], names_filter("name", ["web1", "nothere"]))
+    assert caught.value.code == Code.NOENT
+    assert rows(config, "instance", ["name"], ["&", ["==", "name", "nothere"]]) == []
 
 
 def test_rows_come_in_natural_order() -> None:
