@@ -32,7 +32,7 @@ class InstanceCalls(InstanceApi):
     def instance_start(self, instance: FilledInstance, paused: bool = False) -> None:
         hypervisor = self._hypervisor(instance)
         state = hypervisor.state(instance.name).state
-        if state in (RunState.RUNNING, RunState.PAUSED):
+        if state is RunState.RUNNING or (paused and state is RunState.PAUSED):
             return
         if state is RunState.SHUTDOWN:
             # It powered itself off; what is left of it stands in the way.
