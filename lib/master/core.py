@@ -178,6 +178,11 @@ class MasterCore:
         await asyncio.to_thread(self._close_files)
         self._parts = None
 
+    def reopen_logs(self) -> None:
+        """Have the processes that belong to this daemon go on in new log files, as it has done itself."""
+        if self._parts is not None:
+            self._parts.pool.reopen_logs()
+
     def _close_files(self) -> None:
         self.parts.followers.close()
         self.parts.store.close()

@@ -13,6 +13,8 @@ from ganeti.ops.base import summary
 from ganeti.query.jobfields import JobView, check_fields, job_row, log_line, needs_log
 from ganeti.rpc.luxi import WAIT_FOR_CHANGE_MAX
 
+_MANY = 200
+
 ReadJobs = Callable[..., list[Job]]
 ReadLog = Callable[[int], list[LogEntry]]
 
@@ -26,25 +28,25 @@ class JobViews:
         """``(ids or None, archived=...)`` -> jobs. Blocking."""
         self._read_log = read_log
 
-    async def find(self, ids: Sequence[int] | None, *, log: bool, archived: bool = True) -> list[JobView]:
+    async def find(self, ids: Sequence[int] | None, *, log: bool) -> list[JobView]:
         """Jobs in order of their ids: all that are not archived, or those of `ids` that exist (archived ones too)."""
         if ids is None:
-            known = {ident: one.job for ident, one in self._queue.live.items()}
-            stored = await asyncio.to_thread(self._read_jobs, None, archived=False)
+            known = dict(self._queue.live)
         else:
-            known = {ident: one.job for ident in ids if (one := self._in_memory(ident))}
-            rest = [ident for ident in ids if ident not in known]
-            stored = await asyncio.to_thread(self._read_jobs, rest, archived=archived) if rest else []
+            known = {ident: one for ident in ids if (one := self._in_memory(ident))}
+        rest = None if ids is None else [ident for ident in ids if ident not in known]
+        views: dict[int, JobView] = {}
+        if rest is None or rest:
+            views = await asyncio.to_thread(self._read, rest, log)
         # What ended while the store was being read is in both: memory is right.
-        jobs = {job.id: job for job in stored} | known
-        return [await self._view(jobs[ident], log=log) for ident in sorted(jobs)]
+        views |= {ident: JobView(one.job, tuple(one.log), self._summarize) for ident, one in known.items()}
+        return [views[ident] for ident in sorted(views)]
 
-    async def _view(self, job: Job, *, log: bool) -> JobView:
-        if not log:
-            return JobView(job, (), self._summarize)
-        live = self._in_memory(job.id)
-        lines = live.log if live else await asyncio.to_thread(self._read_log, job.id)
-        return JobView(job, lines, self._summarize)
+    def _read(self, ids: Sequence[int] | None, log: bool) -> dict[int, JobView]:
+        jobs = self._read_jobs(ids, archived=ids is not None)
+        return {
+            int(job.id): JobView(job, self._read_log(job.id) if log else (), self._summarize) for job in jobs
+        }
 
     def _in_memory(self, ident: int) -> LiveJob | None:
         return self._queue.live.get(ident) or self._queue.ended.get(ident)
@@ -57,10 +59,12 @@ class JobViews:
         check_fields(names)
         wanted = None if ids is None else list(ids)
         views = await self.find(wanted, log=needs_log(names))
-        if wanted is None:
-            return [job_row(view, names) for view in views]
-        by_id = {int(view.job.id): view for view in views}
-        return [job_row(by_id[ident], names) if ident in by_id else None for ident in wanted]
+        if len(views) < _MANY:
+            rows = _rows(views, names)
+        else:
+            # Nobody else is to wait for it.
+            rows = await asyncio.to_thread(_rows, views, names)
+        return list(rows.values()) if wanted is None else [rows.get(ident) for ident in wanted]
 
     async def wait_for_change(
         self, ident: int, names: Sequence[str], previous: Any, serial: int, patience: float
@@ -92,3 +96,7 @@ class JobViews:
         if not views:
             raise JobLost(f"there is no job {ident}")
         return [job_row(views[0], names), [log_line(entry) for entry in views[0].log if entry.serial > serial]]
+
+
+def _rows(views: Iterable[JobView], names: Sequence[str]) -> dict[int, list[Any]]:
+    return {int(view.job.id): job_row(view, names) for view in views}

@@ -42,7 +42,7 @@ async def serve(paths: Paths, options: argparse.Namespace, ready: Callable[[], N
     """Be the master daemon until SIGTERM; raises what makes it impossible to go on."""
     core = MasterCore(paths, https_nodes(paths, options.port), Zygote(paths))
     stop = asyncio.Event()
-    install_signal_handlers(asyncio.get_running_loop(), stop.set)
+    install_signal_handlers(asyncio.get_running_loop(), stop.set, core.reopen_logs)
     stopped = asyncio.ensure_future(stop.wait())
     try:
         await core.start()

@@ -62,6 +62,10 @@ class Spawner(Protocol):
         """Begin to make a worker; False if that is not possible now."""
         ...
 
+    def reopen_logs(self) -> None:
+        """The log files were moved away."""
+        ...
+
     async def close(self) -> None:
         """Make no more workers. Those that exist live on."""
         ...
@@ -309,6 +313,12 @@ class WorkerPool:
         except ProcessLookupError:
             return False
         return True
+
+    def reopen_logs(self) -> None:
+        """Have all workers go on in new log files."""
+        self._spawner.reopen_logs()
+        for worker in self._workers.values():
+            self.send_signal(worker, signal.SIGHUP)
 
     # --- inside
 

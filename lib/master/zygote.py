@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ class Zygote:
         self._paths = paths
         self._command = list(command or default_command())
         self._writer: asyncio.StreamWriter | None = None
+        self._process: proc.Process | None = None
         self._ready = False
         self._names: dict[int, str] = {}
         self._closed = False
@@ -54,7 +56,7 @@ class Zygote:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = await asyncio.to_thread(self._start, theirs)
+                process = self._process = await asyncio.to_thread(self._start, theirs)
             except BaseException:
                 ours.close()
                 raise
@@ -67,6 +69,7 @@ class Zygote:
             log.warning("the parent of the workers: %s", err)
         finally:
             self._ready = False
+            self._process = None
             writer, self._writer = self._writer, None
             writer.close()
             status = await asyncio.shield(asyncio.to_thread(_reap, process))
@@ -79,6 +82,10 @@ class Zygote:
             return False
         self._writer.write(jsontext.dumps({"fork": name}).encode() + b"\n")
         return True
+
+    def reopen_logs(self) -> None:
+        if self._process is not None and self._ready:
+            self._process.send_signal(signal.SIGHUP)
 
     async def close(self) -> None:
         self._closed = True

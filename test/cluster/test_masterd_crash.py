@@ -167,3 +167,15 @@ def test_second_daemon_does_not_disturb_the_first(master: MasterProcess) -> None
     master.process = first
     (other,) = master.submit(delay(0))
     assert master.wait_for(other) == "success"
+
+
+def test_moved_logs_are_continued_in_new_files(master: MasterProcess) -> None:
+    (job,) = master.submit(delay(1))
+    master.wait_for(job, "running")
+    for name in ("ganeti-masterd", "jobs"):
+        path = master.paths.log_file(name)
+        os.rename(path, path + ".1")
+    os.kill(master.pid, signal.SIGHUP)
+    assert master.wait_for(job) == "success"
+    assert "logs reopened" in Path(master.paths.log_file("ganeti-masterd")).read_text()
+    assert f"job {job}: OP_TEST_DELAY ends" in Path(master.paths.log_file("jobs")).read_text()

@@ -75,6 +75,9 @@ class ManualSpawner:
         self._asked.set()
         return True
 
+    def reopen_logs(self) -> None:
+        """Nothing logs."""
+
     async def close(self) -> None:
         self._closed.set()
 

@@ -40,6 +40,7 @@ class Spawner:
         self.names: list[str] = []
         self.broken = False
         self.runs = 0
+        self.reopened = False
 
     async def run(self, events: SpawnEvents) -> None:
         self.runs += 1
@@ -51,6 +52,9 @@ class Spawner:
     def spawn(self, name: str) -> bool:
         self.names.append(name)
         return not self.broken
+
+    def reopen_logs(self) -> None:
+        self.reopened = True
 
     async def close(self) -> None:
         self.broken = True
@@ -226,6 +230,19 @@ def test_signal_reaches_the_process_and_only_while_it_holds_its_livelock() -> No
         world.pool.detached(worker, link)
         await eventually(lambda: world.owner.dead)
         assert not world.pool.send_signal(worker, signal.SIGTERM)
+
+    run(test)
+
+
+def test_moved_logs_are_told_to_everybody() -> None:
+    async def test(world: World) -> None:
+        pid = world.process("w1-1")
+        worker, link = await world.attach("w1-1", pid)
+        world.pool.reopen_logs()
+        assert world.spawner.reopened
+        # `sleep` does not handle the signal: it ends.
+        assert world.processes["w1-1"].wait(5) == -signal.SIGHUP
+        world.pool.detached(worker, link)
 
     run(test)
 
