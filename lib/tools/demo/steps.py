@@ -14,7 +14,7 @@ from ganeti.base.errors import ExecError, Timeout
 from ganeti.tools.demo import watch
 from ganeti.tools.demo.terminal import on_terminal
 from ganeti.tools.devcluster import cluster, machine, product, report
-from ganeti.tools.devcluster.plan import Plan
+from ganeti.tools.devcluster.plan import Plan, check_socket_paths, default_state
 
 GUEST = "i0"
 COMMAND_TIMEOUT = 600.0
@@ -98,6 +98,7 @@ def make_machines(demo: Demo) -> None:
     """Three machines on this one: each has processes, a network, a host name, ssh and files of its own."""
     if cluster.load(demo.name, demo.state) is not None:
         raise ExecError(f"a cluster '{demo.name}' is there already; remove it with 'make demo-down' and try again")
+    check_socket_paths(Plan(demo.name, os.path.realpath(demo.state or default_state(demo.name)), "10.0.0.0/24", 3, "kvm"))
     demo.plan = cluster.up(demo.name, demo.state, 3, "kvm", bare=True, say=demo.tell)
     demo.tell(report.build_table(report.gather(demo.made)))
     demo.tell("Preparing the image of a small Linux guest (the first time with a download):")
@@ -169,7 +170,7 @@ def console(demo: Demo) -> None:
         terminal.type(ESCAPE)
         with contextlib.suppress(Timeout):
             terminal.wait(5.0)
-    demo.tell("\n".join(line.rstrip() for line in terminal.screen.splitlines() if line.strip()))
+    demo.tell(terminal.text())
 
 
 def look(demo: Demo) -> None:

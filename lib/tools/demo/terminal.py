@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from ganeti.base.errors import ExecError, Timeout
 from ganeti.base.retry import wait_until
 
 POLL = 0.02
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
@@ -39,6 +41,11 @@ class Terminal:
         except Timeout:
             raise ExecError(f"{self._name} did not say {text!r} in {timeout:g} s; it had said:\n{self.screen}") from None
         self._seen = self.screen.index(text, self._seen) + len(text)
+
+    def text(self) -> str:
+        """The screen without empty lines and without what is meant for a real terminal (colours, cursor positions)."""
+        lines = _CONTROL.sub("", self.screen).splitlines()
+        return "\n".join(line.rstrip() for line in lines if line.strip())
 
     def type(self, text: str) -> None:
         """Press these keys."""

@@ -19,6 +19,7 @@ from ganeti.tools.devcluster.plan import (
     Plan,
     check_name,
     check_size,
+    check_socket_paths,
     check_state,
     choose_subnet,
     default_state,
@@ -80,8 +81,11 @@ def up(name: str, state: str | None, size: int, hypervisor: str, *, bare: bool, 
         if existing is not None:
             say(f"cluster {name} is up already: {existing.size} nodes, network {existing.subnet}")
             return existing
+        draft = Plan(name, directory, "10.0.0.0/24", size, hypervisor)
+        if not bare:
+            check_socket_paths(draft)
         with Undo() as undo:
-            plan = _make_machines(Plan(name, directory, "", size, hypervisor), undo, say)
+            plan = _make_machines(draft, undo, say)
             undo.commit()
         if not bare:
             product.make_cluster(plan, say)

@@ -20,6 +20,8 @@ MOST_NODES = 80
 GUESTS = 10
 """Guests i0, i1, ... that have a name and an address from the beginning."""
 HYPERVISORS = ("kvm", "fake")
+LONGEST_SOCKET = 107
+"""Bytes in the name of a Unix socket, unix(7)."""
 BRIDGE = "br0"
 """The bridge inside each node, which guests' network cards join too."""
 
@@ -179,6 +181,18 @@ def check_state(state: str) -> None:
     for hidden in ("/srv", "/run", "/var/run", "/proc", "/sys", "/dev"):
         if os.path.commonpath([hidden, state]) == hidden:
             raise PrereqError(f"state directory {state} cannot be below {hidden}, which nodes do not share; choose another one")
+
+
+def check_socket_paths(plan: Plan) -> None:
+    """Raise `PrereqError` if the product's sockets below the nodes' roots would have longer names than the kernel takes."""
+    paths = plan.nodes[-1].paths
+    longest = max(paths.luxi_socket, paths.job_socket, key=len)
+    excess = len(os.fsencode(longest)) - LONGEST_SOCKET
+    if excess > 0:
+        raise PrereqError(
+            f"state directory {plan.state} is {excess} characters too long: sockets below it, such as {longest}, "
+            f"may have {LONGEST_SOCKET} at most; choose a shorter one"
+        )
 
 
 def choose_subnet(name: str, taken: Collection[Network]) -> str:

@@ -26,6 +26,12 @@ def test_end_before_the_text_is_an_error_with_the_screen() -> None:
         assert "something else" in caught.value.message
 
 
+def test_text_is_without_control_sequences() -> None:
+    with on_terminal(["printf", r"\033[1;31mred\033[0m \033[6n\n\n\nend"], proc.clean_environment()) as terminal:
+        terminal.expect("end", 5)
+        assert terminal.text() == "red\nend"
+
+
 def test_silence_is_an_error_too() -> None:
     with on_terminal(["sleep", "60"], proc.clean_environment()) as terminal:
         with pytest.raises(ExecError, match="did not say 'x' in 0.05 s"):

@@ -67,6 +67,12 @@ def test_state_elsewhere_is_taken() -> None:
     plans.check_state("/var/lib/ganeti-devcluster/demo")
 
 
+def test_state_whose_sockets_would_have_too_long_names_is_refused() -> None:
+    plans.check_socket_paths(Plan("t1234567", plans.default_state("t1234567"), "10.1.2.0/24", 3, "kvm"))
+    with pytest.raises(PrereqError, match="characters too long"):
+        plans.check_socket_paths(Plan("demo", "/" + "x" * 60, "10.1.2.0/24", 80, "kvm"))
+
+
 networks = st.builds(
     lambda number, length: Network((0x0A000000 + (number << 8), length), strict=False),
     st.integers(0, 65535),
