@@ -107,15 +107,16 @@ def _connect(paths: Paths, config: Config, full: str, options: JoinOptions) -> S
         full,
         port=port,
         key_files=ssh.find_private_keys(paths.ssh_directory),
-        known_hosts_file=known_hosts_file(paths),
+        known_hosts_file=known_hosts_file(paths, full),
         accept_new_host_key=not options.check_host_key,
     )
 
 
-def known_hosts_file(paths: Paths) -> str:
-    """Root's own ``known_hosts`` where it exists, else the cluster's: a host key may have been checked by hand before."""
-    own = paths.ssh_directory + "/known_hosts"
-    return own if os.path.exists(own) else paths.known_hosts
+def known_hosts_file(paths: Paths, host: str) -> str:
+    """The cluster's list if it has the host (one that is set up again), else root's own, where a host key may have been checked
+    by hand before. What is learned goes there too: the cluster's list is the same on all nodes."""
+    listed = ssh.find_host_keys(paths.known_hosts, [host])
+    return paths.known_hosts if listed else os.path.join(paths.ssh_directory, "known_hosts")
 
 
 def _setup(client: SshClient, request: dict[str, Any]) -> dict[str, Any]:
