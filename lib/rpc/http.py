@@ -7,6 +7,7 @@ the one that was meant.
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -109,7 +110,7 @@ class HttpsNodeCaller:
             return lambda curl: self._prepare(curl, target, call, headers, body)
 
         with self._loops.borrow() as loop:
-            return loop.run([preparing(target) for target in targets])
+            return loop.run([(f"{target.name} {target.ip}", preparing(target)) for target in targets])
 
     def _prepare(self, curl: pycurl.Curl, target: NodeTarget, call: Call, headers: list[str], body: bytes) -> None:
         address = f"[{target.ip}]" if ":" in target.ip else target.ip
@@ -119,7 +120,10 @@ class HttpsNodeCaller:
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.HTTPHEADER, headers)
-        curl.setopt(pycurl.POSTFIELDS, body)
+        # From a stream that cannot be rewound, so that libcurl never repeats a request which a kept connection swallowed.
+        curl.setopt(pycurl.POST, 1)
+        curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(body))
+        curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(self._connect_timeout * 1000))
         curl.setopt(pycurl.TIMEOUT_MS, int(call.timeout * 1000))
         curl.setopt(pycurl.MAXAGE_CONN, IDLE_LIMIT)

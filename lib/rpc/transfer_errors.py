@@ -27,6 +27,7 @@ class Outcome:
 _BROKEN = (
     pycurl.E_RECV_ERROR,
     pycurl.E_SEND_ERROR,
+    pycurl.E_SEND_FAIL_REWIND,
     pycurl.E_GOT_NOTHING,
     pycurl.E_PARTIAL_FILE,
     pycurl.E_SSL_CONNECT_ERROR,
@@ -40,7 +41,7 @@ def explain(target: NodeTarget, port: int, call: Call, outcome: Outcome, connect
     down = f"if the host is known to be down, 'gnt-node modify --offline yes {target.name}' lets others do without it"
     text = outcome.text
     if outcome.code == pycurl.E_OPERATION_TIMEDOUT and not outcome.was_sent:
-        return f"does not react at {where} within {connect_timeout:g} seconds; {down}"
+        return f"does not react at {where} within {min(connect_timeout, call.timeout):g} seconds; {down}"
     if outcome.code == pycurl.E_OPERATION_TIMEDOUT:
         return f"did not finish {call.name} within {call.timeout:g} seconds; it may still be at it, see its log node-daemon.log"
     if outcome.code == pycurl.E_COULDNT_CONNECT:

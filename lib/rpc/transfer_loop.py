@@ -21,6 +21,8 @@ from ganeti.rpc.transfer_errors import Outcome
 
 Prepare = Callable[[pycurl.Curl], None]
 """Sets the options of one transfer on a fresh handle; where the answer goes is not its business."""
+Transfer = tuple[str, Prepare]
+"""Whom it is with (transfers with the same text share connections), and what it is."""
 
 PARALLEL = 64
 """Transfers that one loop has under way at the same time."""
@@ -35,6 +37,9 @@ _TO_EPOLL = {
     pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
 }
 _BROKEN = select.EPOLLERR | select.EPOLLHUP
+_HUNG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR | select.POLLNVAL
+_CHECK_AGE = 2.0
+"""Seconds of idleness from which libcurl itself surely looks whether a connection that it kept is still alive."""
 
 
 class TransferLoop:
@@ -45,30 +50,33 @@ class TransferLoop:
         self._epoll = select.epoll()
         self._due: float | None = None
         self._idle: list[pycurl.Curl] = []
+        self._kept: dict[str, int] = {}
+        self._distrusted: dict[str, float] = {}
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, max(KEPT_CONNECTIONS, parallel))
         self._multi.setopt(pycurl.M_MAXCONNECTS, KEPT_CONNECTIONS)
 
-    def run(self, transfers: Sequence[Prepare]) -> list[Outcome]:
+    def run(self, transfers: Sequence[Transfer]) -> list[Outcome]:
         """Do all the transfers, at most `parallel` of them at once; returns how each ended, in their order.
 
         A signal handler must not raise: libcurl may be calling back just then, and would take that for its own failure.
         """
         waiting = deque(enumerate(transfers))
-        active: dict[pycurl.Curl, tuple[int, io.BytesIO]] = {}
+        active: dict[pycurl.Curl, tuple[int, str, io.BytesIO]] = {}
         outcomes: dict[int, Outcome] = {}
         try:
             while waiting or active:
                 while waiting and len(active) < self._parallel:
-                    index, prepare = waiting.popleft()
+                    index, (peer, prepare) = waiting.popleft()
                     curl = self._idle.pop() if self._idle else pycurl.Curl()
-                    active[curl] = index, self._begin(curl, prepare)
+                    active[curl] = index, peer, self._begin(curl, peer, prepare)
                 self._step()
                 for curl, code, text in self._ended():
-                    index, body = active.pop(curl)
+                    index, peer, body = active.pop(curl)
                     outcomes[index] = _outcome(curl, code, text, body)
+                    self._kept[peer] = int(curl.getinfo(pycurl.ACTIVESOCKET))
                     self._multi.remove_handle(curl)
                     self._idle.append(curl)
         finally:
@@ -83,13 +91,24 @@ class TransferLoop:
         self._multi.close()
         self._epoll.close()
 
-    def _begin(self, curl: pycurl.Curl, prepare: Prepare) -> io.BytesIO:
+    def _begin(self, curl: pycurl.Curl, peer: str, prepare: Prepare) -> io.BytesIO:
         body = io.BytesIO()
         curl.reset()
         prepare(curl)
+        curl.setopt(pycurl.FRESH_CONNECT, self._distrusts(peer))
         curl.setopt(pycurl.WRITEFUNCTION, body.write)
         self._multi.add_handle(curl)
         return body
+
+    def _distrusts(self, peer: str) -> bool:
+        """Whether the peer has closed the connection that was kept: so shortly after its last use libcurl does not look.
+
+        The descriptor may be another file's by now. Then the worst that comes of it is a connection too many.
+        """
+        now = time.monotonic()
+        if _is_hung_up(self._kept.get(peer, -1)):
+            self._distrusted[peer] = now + _CHECK_AGE
+        return self._distrusted.get(peer, 0.0) > now
 
     def _step(self) -> None:
         """Wait for something to happen and let libcurl act on it."""
@@ -124,6 +143,14 @@ class TransferLoop:
 
     def _set_timer(self, milliseconds: int) -> None:
         self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+
+def _is_hung_up(descriptor: int) -> bool:
+    if descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, _HUNG_UP)
+    return bool(poll.poll(0))
 
 
 def _outcome(curl: pycurl.Curl, code: int, text: str, body: io.BytesIO) -> Outcome:

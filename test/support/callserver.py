@@ -57,6 +57,7 @@ class CallServer:
         self._context: ssl.SSLContext = x509.server_context(credentials.certificate, credentials.authority)
         methods = declared(type(target))
         self._table = {name: (call_of(method), getattr(target, method.__name__)) for name, method in methods.items()}
+        self._transports: set[asyncio.Transport] = set()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -73,26 +74,28 @@ class CallServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = web.Server(self._handle)
 
-        accepted = []
-
         def accept() -> asyncio.Protocol:
             self.connections += 1
-            accepted.append(server())
-            return accepted[-1]
+            return server()
 
         listener = await self._loop.create_server(accept, self.host, self.port, ssl=self._context)
         self.port = listener.sockets[0].getsockname()[1]
         self._started.set()
         await self._stop.wait()
         listener.close()
-        transports = [handler.transport for handler in accepted if handler.transport is not None]
         await server.shutdown(0.1)
-        for transport in transports:
+        for transport in self._transports:
             transport.abort()  # idle clients do not answer the good-bye of TLS
-        await asyncio.sleep(0)
         await listener.wait_closed()
+        # Connections whose handshake is never finished belong to tasks of asyncio's own.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=1)
+        await asyncio.sleep(0.01)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if isinstance(request.transport, asyncio.Transport):
+            self._transports.add(request.transport)
         if self.interfere is not None and (response := self.interfere(request)) is not None:
             return response
         call, method = self._table[request.path.lstrip("/")]

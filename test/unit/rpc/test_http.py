@@ -172,19 +172,21 @@ def test_caller_of_another_cluster_is_told_so(world: World) -> None:
 
 
 def test_missing_certificate_of_the_caller_is_told(world: World) -> None:
-    server = world.serve()
     lost = Credentials("/nonexistent/server.pem", world.authority.authority_file())
-    with pytest.raises(NodeError, match=r"certificates of the calling node.*/nonexistent/server\.pem"):
-        world.caller(server.port, lost).call(NODE, SampleApi.echo, "x")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(NodeError, match=r"certificates of the calling node.*/nonexistent/server\.pem"):
+            world.caller(port, lost).call(NODE, SampleApi.echo, "x")
 
 
 # --- time limits and refusals
 
 
 def test_call_that_takes_too_long_ends_by_its_own_limit(world: World) -> None:
-    server = world.serve()
+    caller = world.caller(world.serve().port)
+    caller.call(NODE, SampleApi.echo, "so that there is a connection")
     with pytest.raises(NodeError, match=r"did not finish hurry within 0\.05 seconds"):
-        world.caller(server.port).call(NODE, SampleApi.hurry, 0.1)
+        caller.call(NODE, SampleApi.hurry, 0.1)
 
 
 def test_host_that_does_not_react_is_given_up(world: World) -> None:

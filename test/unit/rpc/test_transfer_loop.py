@@ -9,7 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pycurl
 import pytest
 
-from ganeti.rpc.transfer_loop import LoopPool, TransferLoop
+from ganeti.rpc.transfer_loop import LoopPool, Transfer, TransferLoop
+
+Get = Callable[[str], Transfer]
+"""Makes the transfer that gets a path."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -38,17 +41,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def get() -> Iterator[Callable[[str], Callable[[pycurl.Curl], None]]]:
+def get() -> Iterator[Get]:
     Handler.most = 0
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
 
-        def prepare(path: str) -> Callable[[pycurl.Curl], None]:
-            return lambda curl: curl.setopt(pycurl.URL, address + path)
-
-        yield prepare
+        yield lambda path: (address, lambda curl: curl.setopt(pycurl.URL, address + path))
         server.shutdown()
         thread.join()
 
@@ -61,23 +61,23 @@ def loop() -> Iterator[TransferLoop]:
 
 
 def test_outcomes_come_in_the_order_of_the_transfers(
-    loop: TransferLoop, get: Callable[[str], Callable[[pycurl.Curl], None]]
+    loop: TransferLoop, get: Get
 ) -> None:
     outcomes = loop.run([get(f"/{number}") for number in range(10)])
     assert [outcome.body for outcome in outcomes] == [f"/{number}".encode() for number in range(10)]
     assert {(outcome.code, outcome.status, outcome.was_sent) for outcome in outcomes} == {(0, 200, True)}
 
 
-def test_no_more_than_the_limit_run_together(loop: TransferLoop, get: Callable[[str], Callable[[pycurl.Curl], None]]) -> None:
+def test_no_more_than_the_limit_run_together(loop: TransferLoop, get: Get) -> None:
     loop.run([get("/") for _ in range(12)])
     assert Handler.most == 3
 
 
-def test_failures_stand_among_the_others(loop: TransferLoop, get: Callable[[str], Callable[[pycurl.Curl], None]]) -> None:
+def test_failures_stand_among_the_others(loop: TransferLoop, get: Get) -> None:
     def nowhere(curl: pycurl.Curl) -> None:
         curl.setopt(pycurl.URL, "http://127.0.0.1:1/")
 
-    good, missing, refused = loop.run([get("/good"), get("/missing"), nowhere])
+    good, missing, refused = loop.run([get("/good"), get("/missing"), ("nowhere", nowhere)])
     assert (good.code, good.status) == (0, 200)
     assert (missing.code, missing.status) == (0, 404)
     assert refused.code == pycurl.E_COULDNT_CONNECT and "127.0.0.1" in refused.text and not refused.was_sent
@@ -87,16 +87,16 @@ def test_nothing_to_do_is_done_at_once(loop: TransferLoop) -> None:
     assert loop.run([]) == []
 
 
-def test_exception_leaves_no_transfer_behind(loop: TransferLoop, get: Callable[[str], Callable[[pycurl.Curl], None]]) -> None:
+def test_exception_leaves_no_transfer_behind(loop: TransferLoop, get: Get) -> None:
     def refuse(curl: pycurl.Curl) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.run([get("/1"), refuse])
+        loop.run([get("/1"), ("x", refuse)])
     assert loop.run([get("/2")])[0].body == b"/2"
 
 
-def test_connection_is_used_again(loop: TransferLoop, get: Callable[[str], Callable[[pycurl.Curl], None]]) -> None:
+def test_connection_is_used_again(loop: TransferLoop, get: Get) -> None:
     assert [loop.run([get("/")])[0].was_fresh for _ in range(3)] == [True, False, False]
 
 
