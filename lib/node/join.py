@@ -169,6 +169,8 @@ def _install(paths: Paths, request: JoinRequest, key: str, undo: Undo) -> list[s
         undo.push(remove_quietly, path)
         write_atomic(path, text, mode=mode)
     authorized = paths.ssh_directory + "/authorized_keys"
+    if not os.path.exists(authorized):
+        undo.push(remove_quietly, authorized)
     for line in request.authorized_keys:
         if ssh.add_authorized_key(authorized, line):
             undo.push(ssh.remove_authorized_key, authorized, line)

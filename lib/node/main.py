@@ -126,7 +126,7 @@ async def _shut_down(services: Services, dispatcher: Dispatcher, server: CallSer
         log.warning("%d calls still run; their scripts are ended now", dispatcher.running)
         await asyncio.to_thread(services.scripts.close)
         await dispatcher.close(LAST_GRACE)
-    await server.close(LAST_GRACE)
+    await server.close(1.0)
     await services.hypervisors.close()
     services.replica.close()
 

@@ -117,6 +117,7 @@ class CallServer:
             port,
             ssl=context,
             ssl_handshake_timeout=self._limits.handshake,
+            ssl_shutdown_timeout=self._limits.linger,
             backlog=128,
             reuse_address=True,
         )
@@ -166,8 +167,9 @@ class CallServer:
             response.force_close()
             return response
         except ConnectionError:
+            # Nobody reads this answer.
             outcome = "caller hung up"
-            raise
+            return web.Response(status=400)
         finally:
             name = request.path.lstrip("/") if self._dispatcher.find(request.path.lstrip("/")) else "?"
             spent = (time.monotonic() - started) * 1000

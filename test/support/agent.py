@@ -80,31 +80,36 @@ class AgentProcess:
         self.paths = Paths(str(root), NODE_NAME)
         self.port = net.free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self._complaints = Path(self.paths.log, "stderr")
         install(self.paths, cluster)
 
     def start(self) -> None:
         environment = {"PATH": os.environ["PATH"], "LANG": "C", **self.paths.environment()}
-        self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), "--foreground", "--port", str(self.port)],
-            env=environment,
-            stderr=subprocess.PIPE,
-        )
-        wait_until(self._is_up, timeout=30, interval=0.05, what="the agent to listen")
+        with open(self._complaints, "wb") as sink:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), "--foreground", "--port", str(self.port)],
+                env=environment,
+                stderr=sink,
+            )
+        try:
+            wait_until(self._is_up, timeout=30, interval=0.05, what="the agent to listen")
+        except BaseException:
+            self.stop(kill=True)
+            raise
 
     def _is_up(self) -> bool:
-        assert self.process is not None and self.process.stderr is not None
-        assert self.process.poll() is None, self.process.stderr.read().decode()
+        assert self.process is not None
+        assert self.process.poll() is None, self._complaints.read_text()
         return net.is_reachable("127.0.0.1", self.port, 1.0)
 
     def stop(self, *, kill: bool = False) -> int:
         """End it; returns its exit status."""
-        assert self.process is not None and self.process.stderr is not None
+        assert self.process is not None
         if kill:
             self.process.kill()
         else:
             self.process.terminate()
         status = self.process.wait(30)
-        self.process.stderr.close()
         self.process = None
         return status
 
