@@ -49,9 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\ndemo: {err}", file=sys.stderr)
         if demo.plan is not None:
             logs = demo.made.nodes[0].paths.log
-            print(f"demo: the machines are still there; logs are in {logs}; 'make demo-down' removes all", file=sys.stderr)
+            print(f"demo: the machines are still there; logs are in {logs}; '{demo.way_down}' removes all", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ndemo: interrupted; 'make demo-down' removes what is there", file=sys.stderr)
+        print(f"\ndemo: interrupted; '{demo.way_down}' removes what is there", file=sys.stderr)
         return 130
     return 0

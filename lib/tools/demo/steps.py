@@ -14,7 +14,7 @@ from ganeti.base.errors import ExecError, Timeout
 from ganeti.tools.demo import watch
 from ganeti.tools.demo.terminal import on_terminal
 from ganeti.tools.devcluster import cluster, machine, product, report
-from ganeti.tools.devcluster.plan import Plan, check_socket_paths, default_state
+from ganeti.tools.devcluster.plan import DEFAULT_NAME, Plan, check_socket_paths, default_state
 
 GUEST = "i0"
 COMMAND_TIMEOUT = 600.0
@@ -48,9 +48,14 @@ class Demo:
     def tool(self) -> str:
         """How `devcluster` is called for this cluster."""
         words = ["tools/devcluster"]
-        words += ["--name", self.made.name] if self.made.name != "demo" else []
-        words += ["--state", self.made.state] if self.state else []
+        words += ["--name", self.name] if self.name != DEFAULT_NAME else []
+        words += ["--state", os.path.realpath(self.state)] if self.state else []
         return shlex.join(words)
+
+    @property
+    def way_down(self) -> str:
+        """The command that removes all of it."""
+        return "make demo-down" if self.name == DEFAULT_NAME and not self.state else f"{self.tool} down"
 
     def tell(self, text: str) -> None:
         """Say something to the person who watches."""
@@ -97,7 +102,7 @@ class Demo:
 def make_machines(demo: Demo) -> None:
     """Three machines on this one: each has processes, a network, a host name, ssh and files of its own."""
     if cluster.load(demo.name, demo.state) is not None:
-        raise ExecError(f"a cluster '{demo.name}' is there already; remove it with 'make demo-down' and try again")
+        raise ExecError(f"a cluster '{demo.name}' is there already; remove it with '{demo.way_down}' and try again")
     check_socket_paths(Plan(demo.name, os.path.realpath(demo.state or default_state(demo.name)), "10.0.0.0/24", 3, "kvm"))
     demo.plan = cluster.up(demo.name, demo.state, 3, "kvm", bare=True, say=demo.tell)
     demo.tell(report.build_table(report.gather(demo.made)))
@@ -249,7 +254,7 @@ The cluster keeps running. To go on, as root in {folder}:
     {demo.tool} status                # the machines behind it
     {demo.tool} exec node2 bash       # a shell on one of them
 
-'make demo-down' removes every trace of it."""
+'{demo.way_down}' removes every trace of it."""
     )
 
 

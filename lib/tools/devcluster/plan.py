@@ -28,6 +28,7 @@ BRIDGE = "br0"
 _NAME = re.compile(r"[a-z][a-z0-9]{0,7}")  # two of them and a number fit into the 15 bytes of an interface name
 
 Network = ipaddress.IPv4Network
+_TEN = 0x0A0000  # 10.0.0.0, in 256ths
 
 
 @dataclass(frozen=True)
@@ -197,10 +198,11 @@ def check_socket_paths(plan: Plan) -> None:
 
 def choose_subnet(name: str, taken: Collection[Network]) -> str:
     """A network that overlaps no taken one: the same for the same name as long as it is free."""
+    free = set(range(1, 65536))  # x and y of 10.x.y.0; 10.0.0.0/24 looks like the whole of it
+    for network in taken:
+        free -= set(range(max(0, (int(network[0]) >> 8) - _TEN), min(65536, (int(network[-1]) >> 8) - _TEN + 1)))
     first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:2])
-    for offset in range(65536):
-        number = (first + offset) % 65536
-        candidate = Network((0x0A000000 + (number << 8), 24))
-        if number and not any(candidate.overlaps(network) for network in taken):
-            return str(candidate)
+    for number in (*range(first, 65536), *range(first)):
+        if number in free:
+            return str(Network((_TEN + number << 8, 24)))
     raise PrereqError("no network 10.x.y.0/24 is free on this host: all of 10.0.0.0/8 is routed; remove a route")

@@ -76,7 +76,7 @@ def test_state_whose_sockets_would_have_too_long_names_is_refused() -> None:
 networks = st.builds(
     lambda number, length: Network((0x0A000000 + (number << 8), length), strict=False),
     st.integers(0, 65535),
-    st.integers(9, 30),
+    st.integers(12, 30),
 )
 
 
