@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from ganeti.base.errors import Code, PrereqError
 from ganeti.cli.command import EXIT_SUCCESS, Environment
 from ganeti.cli.output import Pairs, nested, with_default
 from ganeti.query.filter import names_filter
@@ -28,10 +27,6 @@ class Info:
         names = FIELDS.split(" ")
         answer = env.call("Query", "node", names, names_filter("name", args.names))
         nodes = [dict(zip(names, row, strict=True)) for row in answer["data"]]
-        found = [node["name"][1] for node in nodes]
-        for name in args.names:
-            if not any(full == name or full.startswith(name + ".") for full in found):
-                raise PrereqError(f"node '{name}' is not known in this cluster", Code.NOENT)
         env.say("\n".join(nested([describe(node) for node in nodes])))
         return EXIT_SUCCESS
 
