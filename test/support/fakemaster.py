@@ -50,6 +50,8 @@ class FakeMaster(JobApi):
         self.finished: dict[int, list[OpProgress]] = {}
         self.lines: dict[int, list[tuple[int, str, Any, int]]] = defaultdict(list)
         self.locks: dict[int, Held] = {}
+        self.granted: list[tuple[int, Held]] = []
+        """Everything that `acquire` granted."""
         self.blocked: set[LockName] = set()
         """Locks that others hold."""
         self.cancelled: set[int] = set()
@@ -201,6 +203,7 @@ class FakeMaster(JobApi):
         assert timeout is None
         self._wait_here(lambda: not self.blocked & {*exclusive, *shared})
         self.locks[job] = Held(exclusive, shared)
+        self.granted.append((job, self.locks[job]))
         return True
 
     def acquire_free(self, job: int, names: list[LockName], minimum: int) -> list[LockName]:

@@ -133,7 +133,7 @@ def test_locks_are_taken_for_an_opcode(master: FakeMaster, worker: tuple[str, in
     assert master.progress == []
     master.unblock()
     master.wait(lambda: [str(report.status) for _, report in master.progress] == ["running"])
-    assert master.locks[1] == Held([lock("node", NODE.uuid)], [BGL])
+    assert master.granted == [(1, Held([lock("node", NODE.uuid)], [BGL]))]
     # No agent answers there, so that is how it ends; what counts is that it was asked.
     master.wait(lambda: 1 in master.finished, 10)
     assert "node node1: " in master.finished[1][0].result[1][0]
