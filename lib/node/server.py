@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 access_log = logging.getLogger("ganeti.node.access")
 
 MIB = 1024 * 1024
-LARGE_BODIES = {"upload_file": 64 * MIB, "store_append": 64 * MIB, "store_replace": 512 * MIB}
+LARGE_BODIES = {"upload_file": 64 * MIB, "store_append": 64 * MIB, "store_replace": 256 * MIB}
 SMALL = 64 * 1024
 """Bodies up to this many bytes are not counted against the budget, and decoded on the loop."""
 
@@ -42,7 +42,7 @@ class Limits:
     """What one caller may cost. Sizes are bytes, times seconds."""
 
     body: int = 8 * MIB
-    bodies_together: int = 640 * MIB
+    bodies_together: int = 256 * MIB
     """Of all bodies being received or worked on."""
     body_time: float = 60.0
     large_body_time: float = 600.0
