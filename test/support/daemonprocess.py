@@ -87,10 +87,13 @@ class MasterProcess:
             row, _ = self.client.call("WaitForJobChange", job, ["status"], row, None, 5)
         return str(row[0])
 
+    def processes(self) -> list[int]:
+        """All processes below this root."""
+        return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._belongs(entry)]
+
     def workers(self) -> list[int]:
-        """Processes of workers (and their parents) below this root."""
-        others = [entry for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != self.pid]
-        return [int(entry) for entry in others if self._belongs(entry)]
+        """Processes of workers (and their parents)."""
+        return [pid for pid in self.processes() if self.process is None or pid != self.process.pid]
 
     def _belongs(self, pid: str) -> bool:
         try:
