@@ -278,7 +278,7 @@ def test_down_twice_is_fine(other: Tool) -> None:
     assert "nothing to remove" in other.run("down")
 
 
-@pytest.mark.parametrize("delay", [0.15, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("delay", [0.15, 0.25, 0.35, 0.45, 0.6, 0.8])
 def test_down_removes_what_a_killed_up_left(other: Tool, delay: float) -> None:
     with subprocess.Popen(other.argv("up", "--bare", "--nodes", "2"), stdout=subprocess.PIPE) as process:
         time.sleep(delay)

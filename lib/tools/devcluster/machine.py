@@ -229,14 +229,23 @@ def switch_off(plan: Plan, node: Node) -> None:
         os.unlink(plan.init_file(node))
 
 
+def find_key_makers(state: str) -> list[int]:
+    """Processes that still make a key for a node of an `up` that was killed: they would write into what `down` removes."""
+    return [pid for pid in list_processes() if _makes_key(read_argv(pid), state)]
+
+
+def _makes_key(argv: tuple[str, ...], state: str) -> bool:
+    return argv[:1] == ("ssh-keygen",) and argv[-1].startswith(f"{state}/nodes/")
+
+
 def switch_off_all(state: str) -> None:
     """Pull the plugs of all nodes of the cluster in this state directory, also of those whose start never ended."""
     _kill_and_wait(state, find_inits(state))
-    starters = find_starters(state)
-    for pid in starters:
+    left = [*find_starters(state), *find_key_makers(state)]
+    for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(_lives, starters)), timeout=STOP_TIMEOUT, interval=0.01, what=f"processes {starters} to end")
+    wait_until(lambda: not any(map(_lives, left)), timeout=STOP_TIMEOUT, interval=0.01, what=f"processes {left} to end")
     # One that was killed between its fork and its first mount has left a first process behind.
     _kill_and_wait(state, find_inits(state))
 
