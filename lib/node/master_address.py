@@ -51,6 +51,7 @@ def find_script(paths: Paths) -> str:
 def _run_script(paths: Paths, scripts: Scripts, address: MasterAddress, action: str) -> None:
     script = find_script(paths)
     environment = {
+        **paths.environment(),
         "PATH": "/sbin:/bin:/usr/sbin:/usr/bin",
         "MASTER_NETDEV": address.netdev,
         "MASTER_IP": address.ip,

@@ -61,7 +61,7 @@ class OsScripts:
             return f"OS {definition.name} has no parameter {', '.join(map(repr, unknown))}; it has: {listed}"
         result = self._scripts.run(
             [definition.script("verify"), "parameters"],
-            env=build_core(definition, variant, osparams),
+            env={**self._paths.environment(), **build_core(definition, variant, osparams)},
             timeout=VERIFY_TIMEOUT,
             cwd=definition.path,
             secrets=list(osparams.values()),
@@ -83,7 +83,13 @@ class OsScripts:
         # The variant was judged when the instance was created; it may be one that was forced.
         variant = definition.choose_variant(instance.os, force=True)
         parameters = {**instance.osparams, **instance.osparams_private, **secret}
-        environment = {**build_core(definition, variant, parameters), **build_instance(instance, devices), **extra}
+        # A root of its own (development clusters) is told too, so that scripts find this node's files.
+        environment = {
+            **self._paths.environment(),
+            **build_core(definition, variant, parameters),
+            **build_instance(instance, devices),
+            **extra,
+        }
         log_file = self._log_file(definition.name, instance.name)
         result = self._scripts.run(
             [definition.script(script)],

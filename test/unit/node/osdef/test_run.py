@@ -55,6 +55,13 @@ def test_script_really_gets_the_secret(paths: Paths, oses: OsScripts, tmp_path: 
     assert (tmp_path / "seen").read_text() == "hunter22"
 
 
+def test_scripts_learn_of_the_nodes_own_root(paths: Paths, oses: OsScripts, tmp_path: Path) -> None:
+    write_os(paths, create='echo "$GANETI_ROOTDIR $GANETI_HOSTNAME"', verify='[ "$GANETI_HOSTNAME" = node2 ]')
+    oses.create(INSTANCE, ["/dev/x"], reinstall=False, secret={})
+    assert list(logs(paths).values()) == [f"{tmp_path} node2\n"]
+    assert oses.validate("tiny", {}, force_variant=False) == ""
+
+
 def test_reinstallation_is_told(paths: Paths, oses: OsScripts) -> None:
     write_os(paths, create='echo "$INSTANCE_REINSTALL"')
     oses.create(INSTANCE, ["/dev/x"], reinstall=True, secret={})
