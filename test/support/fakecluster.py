@@ -218,8 +218,10 @@ class Run:
 class FakeCluster:
     """Three nodes (or so), one group, hypervisors fake and KVM, templates sharedfile, file and diskless."""
 
-    def __init__(self, nodes: int = 3, *, memory: int = 4096, **cluster_settings: Any) -> None:
-        self.shared = Shared()
+    def __init__(
+        self, nodes: int = 3, *, memory: int = 4096, runs_on_arrival: bool = True, **cluster_settings: Any
+    ) -> None:
+        self.shared = Shared(runs_on_arrival=runs_on_arrival)
         self.clock = 1000.0
         self.dead: set[str] = set()
         self.calls: list[str] = []

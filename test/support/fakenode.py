@@ -60,6 +60,7 @@ class Guest:
     vcpus: int
     state: RunState = RunState.RUNNING
     incoming: bool = False
+    """Waits for its state."""
     starts: int = 1
     hvparams: Params = field(default_factory=dict)
     paused: bool = False
@@ -83,6 +84,8 @@ class Shared:
     directories: set[str] = field(default_factory=set)
     listening: dict[str, FakeNode] = field(default_factory=dict)
     shared_prefix: str = "/srv/ganeti/shared-file-storage"
+    runs_on_arrival: bool = True
+    """As with QEMU; else a guest that has arrived waits until its migration is finished."""
 
 
 class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
@@ -217,8 +220,10 @@ class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
             elif move.steps >= STEPS_OF_A_MIGRATION:
                 move.status = "completed"
                 self.guests[instance.name].state = RunState.PAUSED
-                move.target.guests[instance.name].state = RunState.RUNNING
-                move.target.guests[instance.name].incoming = False
+                arrived = move.target.guests[instance.name]
+                arrived.incoming = False
+                if self.shared.runs_on_arrival:
+                    arrived.state = RunState.RUNNING
         mib = 1024 * 1024
         total = self.guests[instance.name].memory * mib
         left = 0 if move.status == "completed" else total - total * move.steps // STEPS_OF_A_MIGRATION
@@ -240,17 +245,25 @@ class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
 
     def migration_finish_source(self, instance: FilledInstance, success: bool, target: str) -> None:
         move = self.outgoing.pop(instance.name, None)
+        sent = move is not None and move.status == "completed"
         if success:
+            assert sent or instance.name not in self.guests, "a guest that had not moved was ended at its source"
             self.guests.pop(instance.name, None)
-        elif instance.name in self.guests and self.guests[instance.name].state is RunState.PAUSED:
-            # What QEMU does when it is told to go on after a migration that did not succeed.
-            if move is not None and move.status == "completed":
-                raise AssertionError("a guest that has moved was told to go on at its source")
-            self.guests[instance.name].state = RunState.RUNNING
+        elif instance.name in self.guests:
+            if sent and move is not None:
+                # A guest that has run elsewhere, or waits there with its state, must not go on here.
+                assert not self.shared.runs_on_arrival and instance.name not in move.target.guests
+            if self.guests[instance.name].state is RunState.PAUSED and not self.guests[instance.name].paused:
+                self.guests[instance.name].state = RunState.RUNNING
 
     def migration_finish_target(self, instance: FilledInstance, success: bool) -> None:
+        guest = self.guests.get(instance.name)
         if not success:
             self.guests.pop(instance.name, None)
+        elif guest is None or guest.incoming:
+            raise HypervisorError(f"{instance.name} has not arrived")
+        else:
+            guest.state = RunState.RUNNING
 
     def hypervisor_validate(self, hypervisor: str, hvparams: Params) -> str:
         return str(hvparams.get("kernel_path", "")) if hvparams.get("kernel_path") == "/nowhere" else ""

@@ -90,7 +90,7 @@ class InstanceFailover(
         source = config.node(instance.primary_node)
         if self.cleanup:
             asked = (source, *others)
-            whereabouts.judge(config, instance, whereabouts.locate(ctx, instance, asked))
+            whereabouts.examine(ctx, instance, asked)
             return Plan(instance, None, asked)
         failover.check_source(ctx, instance, ignore_consistency=self.ignore_consistency)
         up = instance.admin_state is AdminState.UP

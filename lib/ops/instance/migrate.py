@@ -118,7 +118,7 @@ class InstanceMigrate(
         require_online(source, f"instance {instance.name} cannot be migrated from there; fail it over")
         if self.cleanup:
             asked = (source, *others)
-            whereabouts.judge(config, instance, whereabouts.locate(ctx, instance, asked))
+            whereabouts.examine(ctx, instance, asked)
             return Plan(Action.CLEAN_UP, instance, others=asked)
         state = guest.require_state(ctx, source.uuid, instance)
         action = self._choose_action(ctx, instance, state.state)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ganeti.base.errors import Code, PrereqError
 from ganeti.model.config import Config
 from ganeti.model.filled import fill_instance
 from ganeti.model.locks import Locks
@@ -94,7 +95,13 @@ class InstanceStartup(
         require_online(node, f"instance {instance.name} cannot be started; fail it over, or use --ignore-offline")
         state = guest.require_state(ctx, instance.primary_node, instance).state
         plan = Plan(instance, hvparams, beparams, True, state)
-        if state is not RunState.RUNNING:
+        if state is RunState.PAUSED and not self.startup_paused:
+            raise PrereqError(
+                f"instance {instance.name} is on node {node.name} already, but stopped. If a migration was interrupted, use"
+                " gnt-instance migrate --cleanup; else shut it down first",
+                Code.STATE,
+            )
+        if not guest.is_present(state):
             check_startable(ctx, replace(instance, hvparams=hvparams, beparams=beparams), node)
         return plan
 
@@ -103,11 +110,11 @@ class InstanceStartup(
         if not plan.reachable:
             ctx.warn(f"Node {ctx.config.node(instance.primary_node).name} is offline: {instance.name} is only marked as up")
             return
-        if plan.state is RunState.RUNNING:
-            ctx.info(f"Instance {instance.name} runs already")
+        if guest.is_present(plan.state):
+            ctx.info(f"Instance {instance.name} is there already")
             return
         if plan.state is not RunState.ABSENT:
-            ctx.info(f"Ending what is left of {instance.name}, which powered itself off or was stopped half way")
+            ctx.info(f"Ending what is left of {instance.name}, which powered itself off")
             timeout = self.shutdown_timeout
             ctx.nodes.call(instance.primary_node, InstanceApi.instance_stop, instance.name, instance.hypervisor, timeout)
         filled = fill_instance(ctx.config, replace(instance, hvparams=plan.hvparams, beparams=plan.beparams))

@@ -3,27 +3,27 @@
 Order of effects:
 
 1. Target: assemble the disks, start a guest that waits for its state.
-2. Source: send the state. While this lasts the guest runs at the source; when the hypervisor says "completed" it runs at the
-   target, and the source keeps a stopped shell.
-3. Commit: the target is the primary node. Then both sides are told to finish, and the source's disks are shut down.
+2. Source: send the state. While this lasts the guest runs at the source; when the hypervisor says "completed" it is the
+   target's, and the source keeps a stopped shell.
+3. Target: let it go on. Commit: the target is the primary node. Then the source is ended, and its disks are shut down.
 
-Up to "completed" every failure or cancellation goes back to the source, afterwards everything goes forward. Where it cannot
-be found out on which side of that line the guest is, nothing is ended on either side: two waiting guests can be told apart
-later (`gnt-instance migrate --cleanup`), two running ones cannot be merged.
+Up to "completed" every failure or cancellation goes back to the source, afterwards everything goes forward: `abort` asks both
+sides and does what `steps.whereabouts` says, just as `gnt-instance migrate --cleanup` does after the worker was killed. Where
+one side cannot be asked, nothing is ended on either: guests that wait can be told apart later, two that run cannot be merged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from ganeti.base.errors import ExecError, GanetiError, NodeError
+from ganeti.base.errors import ExecError, NodeError
 from ganeti.model.filled import fill_instance
 from ganeti.model.objects import Instance, Node
 from ganeti.ops.context import Context
 from ganeti.ops.instance.steps import disks, guest
+from ganeti.ops.instance.steps.whereabouts import attempt_all, repair
 from ganeti.rpc.node.instance import InstanceApi
-from ganeti.rpc.node.replies import MigrationStatus, RunState
+from ganeti.rpc.node.replies import MigrationStatus
 
 POLL_INTERVALS = (0.05, 0.1, 0.2, 0.5)
 """Seconds between the first questions for the status; the last one stays."""
@@ -31,7 +31,6 @@ REPORT_INTERVAL = 5.0
 """Seconds between lines of progress."""
 PATIENCE = 10
 """Questions in a row that may go unanswered."""
-CLEANUP = "gnt-instance migrate --cleanup"
 
 MIB = 1024 * 1024
 
@@ -48,7 +47,7 @@ class Migration:
         self._disks = ctx.config.disks_of(instance)
         self._at_source = fill_instance(ctx.config, instance)
         self._at_target = fill_instance(ctx.config, replace(instance, primary_node=target.uuid))
-        self._accepting = self._sending = self._moved = False
+        self._recorded = False
 
     def run(self) -> None:
         """Move the guest; raises whatever went wrong, after which it runs where it did before."""
@@ -62,13 +61,11 @@ class Migration:
         call = self._ctx.nodes.call
         info = call(self._source.uuid, InstanceApi.migration_info, self._at_source)
         disks.assemble(self._ctx, self._instance, self._target.uuid, self._disks, undo=False)
-        self._accepting = True
         return call(self._target.uuid, InstanceApi.migration_accept, self._at_target, info, self._target.secondary_ip)
 
     def _transfer(self, uri: str) -> MigrationStatus:
         """Send the state; returns when the guest runs at the target."""
         ctx = self._ctx
-        self._sending = True
         ctx.nodes.call(self._source.uuid, InstanceApi.migration_start, self._at_source, uri, self._live)
         reported, polls = ctx.now(), 0
         while True:
@@ -99,79 +96,26 @@ class Migration:
 
     def _complete(self, status: MigrationStatus) -> None:
         """The guest has moved: record it, and tidy up on both sides."""
-        self._moved = True
-        ctx, name = self._ctx, self._instance.name
-        try:
-            guest.update(ctx, self._instance, primary_node=self._target.uuid)
-        except GanetiError as err:
-            raise ExecError(
-                f"instance {name} runs on {self._target.name} now, but this could not be recorded: {err}. Run {CLEANUP} {name}"
-            ) from err
-        call, source, target = ctx.nodes.call, self._source.uuid, self._target.uuid
+        ctx, call, name = self._ctx, self._ctx.nodes.call, self._instance.name
+        call(self._target.uuid, InstanceApi.migration_finish_target, self._at_target, True)
+        guest.update(ctx, self._instance, primary_node=self._target.uuid)
+        self._recorded = True
+        source = self._source.uuid
         failures = attempt_all(
-            lambda: call(target, InstanceApi.migration_finish_target, self._at_target, True),
             lambda: call(source, InstanceApi.migration_finish_source, self._at_source, True, self._target.name),
             lambda: disks.shut_down(ctx, self._instance, source, self._disks),
         )
         ctx.info(summary(name, self._target.name, status))
         if failures:
             raise ExecError(
-                f"instance {name} runs on {self._target.name} now, but tidying up failed: {'; '.join(failures)}."
-                f" Run {CLEANUP} {name}"
+                f"instance {name} runs on {self._target.name} now, but tidying up on {self._source.name} failed:"
+                f" {'; '.join(failures)}. Run gnt-instance migrate --cleanup {name}"
             )
 
     def abort(self) -> None:
-        """Go back: the guest runs at the source, the target has nothing of it. `ExecError` if that is not certain."""
-        if self._moved:
-            return
-        if self._sending and not self._withdraw():
-            return
-        ctx, target = self._ctx, self._target.uuid
-        failures = []
-        if self._accepting:
-            failures = attempt_all(
-                lambda: ctx.nodes.call(target, InstanceApi.migration_finish_target, self._at_target, False)
-            )
-        failures += disks.try_shut_down(ctx, self._instance, target, self._disks)
-        if failures:
-            raise ExecError(f"{'; '.join(failures)}. Run {CLEANUP} {self._instance.name}")
-
-    def _withdraw(self) -> bool:
-        """Stop sending, and let the guest go on at the source. False: it had moved, so everything was completed instead."""
-        ctx, source, name = self._ctx, self._source.uuid, self._instance.name
-        try:
-            ctx.nodes.call(source, InstanceApi.migration_cancel, self._at_source)
-            state = guest.state_on(ctx, source, self._instance).state
-            if state is not RunState.RUNNING and self._has_moved(state):
-                ctx.warn(f"Instance {name} had moved to {self._target.name} before the migration could be cancelled")
-                self._complete(MigrationStatus("completed"))
-                return False
-            ctx.nodes.call(source, InstanceApi.migration_finish_source, self._at_source, False, self._target.name)
-        except NodeError as err:
-            raise ExecError(
-                f"whether instance {name} has moved to {self._target.name} cannot be found out: {err}. Nothing was ended on"
-                f" either node; when {self._source.name} answers again, run {CLEANUP} {name}"
-            ) from err
-        ctx.info(f"Instance {name} goes on running on {self._source.name}")
-        return True
-
-    def _has_moved(self, state: RunState) -> bool:
-        """Whether a guest that does not run at the source runs at the target."""
-        if state is RunState.PAUSED:
-            call = self._ctx.nodes.call
-            return call(self._source.uuid, InstanceApi.migration_status, self._at_source).status == "completed"
-        return guest.state_on(self._ctx, self._target.uuid, self._instance).state is RunState.RUNNING
-
-
-def attempt_all(*actions: Callable[[], object]) -> list[str]:
-    """Do all of them, whatever fails; returns what failed."""
-    failures = []
-    for action in actions:
-        try:
-            action()
-        except (NodeError, ExecError) as err:
-            failures.append(str(err))
-    return failures
+        """Go back if the guest has not moved, else forward. Raises if it cannot be found out, having ended nothing."""
+        if not self._recorded:
+            repair(self._ctx, self._ctx.config.instance(self._instance.uuid), [self._source, self._target])
 
 
 def progress(name: str, status: MigrationStatus) -> str:

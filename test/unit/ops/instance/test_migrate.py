@@ -196,7 +196,7 @@ def test_cleanup_records_where_it_runs(cluster: FakeCluster) -> None:
     cluster.node("node3").assembled |= cluster.node("node1").assembled
     run = cluster.run(migrating(cleanup=True))
     assert cluster.home_of("web") == "node3"
-    assert "Instance web runs on node3.example.com: recording that" in run.log
+    assert "WARNING: Instance web runs on node3.example.com: recording that" in run.log
     assert cluster.problems() == cluster.leftovers() == []
 
 
@@ -214,6 +214,16 @@ def test_cleanup_of_an_instance_that_runs_twice_is_left_to_people(cluster: FakeC
 
     cluster.node("node2").guests["web"] = Guest("x", 128, 1)
     refused(cluster, "runs on node1.example.com and node2.example.com at the same time", cleanup=True)
+
+
+def test_cleanup_does_not_let_an_old_copy_go_on_that_may_have_run_elsewhere(cluster: FakeCluster) -> None:
+    from support.fakenode import Outgoing
+
+    node = cluster.node("node1")
+    node.guests["web"].state = RunState.PAUSED
+    node.outgoing["web"] = Outgoing(cluster.node("node2"), "web", status="completed")
+    refused(cluster, "its state was sent to another node; but it is on none", cleanup=True)
+    assert cluster.running_on("web") == []
 
 
 def test_cleanup_of_an_instance_that_runs_nowhere_says_so(cluster: FakeCluster) -> None:

@@ -35,7 +35,7 @@ def test_running_instance_is_left_alone(cluster: FakeCluster) -> None:
     cluster.run(starting())
     cluster.change(cluster.instance("web"), admin_state=AdminState.DOWN)
     run = cluster.run(starting())
-    assert run.log == ["Instance web runs already"]
+    assert run.log == ["Instance web is there already"]
     assert run.effects.names == ["commit"]
     assert cluster.instance("web").admin_state is AdminState.UP
 
@@ -59,6 +59,14 @@ def test_it_may_be_started_paused_and_without_recording_it(cluster: FakeCluster)
     cluster.run(starting(startup_paused=True, no_remember=True))
     assert cluster.node("node1").guests["web"].paused
     assert cluster.instance("web").admin_state is AdminState.DOWN
+
+
+def test_an_instance_that_is_stopped_half_way_is_refused(cluster: FakeCluster) -> None:
+    cluster.run(starting(startup_paused=True))
+    cluster.node("node1").guests["web"].state = RunState.PAUSED
+    with pytest.raises(PrereqError, match="is on node node1.example.com already, but stopped. If a migration was"):
+        cluster.run(starting())
+    assert cluster.run(starting(startup_paused=True)).log == ["Instance web is there already"]
 
 
 def test_on_an_offline_node_it_is_refused_or_only_recorded(cluster: FakeCluster) -> None:
