@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
-from support.qacluster import LIVING
-
-_KEPT = pytest.StashKey[Path]()
+from support.qacluster import FACTS, LIVING
 
 
 @pytest.hookimpl(wrapper=True)
@@ -22,3 +19,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             cluster.keep_logs(folder)
             report.sections.append((f"logs of cluster {cluster.name}, kept in {folder}", cluster.logs()))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FACTS:
+        terminalreporter.section("measured")
+        for fact in FACTS:
+            terminalreporter.write_line(fact)

@@ -438,10 +438,10 @@ def test_host_without_a_cluster_says_so_and_a_cluster_that_was_destroyed_leaves_
 
 
 def product_files(cluster: QaCluster, node: str) -> set[str]:
-    """Files of the product on a node, without its logs."""
+    """Files of the product on a node, without its logs, and without pid files of daemons that ended: those are empty."""
     paths = cluster.paths(node)
     found = set()
     for folder in (paths.data, paths.run, paths.conf):
         for base, _folders, names in os.walk(folder):
             found |= {os.path.join(base, name) for name in names}
-    return found
+    return {path for path in found if not path.endswith(".pid") or os.path.getsize(path)}

@@ -345,6 +345,15 @@ def _files(folder: Path) -> set[str]:
 LIVING: list[QaCluster] = []
 """Clusters that are up now, for whoever reports a failure."""
 
+FACTS: list[str] = []
+"""What was measured on the way, for the summary."""
+
+
+def note(fact: str) -> None:
+    """Tell a measured fact, and have it repeated in the summary of all tests."""
+    FACTS.append(fact)
+    print(fact)
+
 
 @contextmanager
 def running(hypervisor: str = "fake", *, size: int = 3, bare: bool = False) -> Iterator[QaCluster]:
@@ -354,7 +363,8 @@ def running(hypervisor: str = "fake", *, size: int = 3, bare: bool = False) -> I
         begun = time.monotonic()
         words = ["--nodes", str(size), "--hypervisor", hypervisor, *(["--bare"] if bare else [])]
         cluster.tool("up", *words, timeout=900)
-        print(f"cluster {cluster.name} was up after {time.monotonic() - begun:.1f} s")
+        if not bare:
+            note(f"{size} nodes ({hypervisor}) were a cluster after {time.monotonic() - begun:.1f} s")
         LIVING.append(cluster)
         yield cluster
     finally:
