@@ -41,7 +41,7 @@ def pending_key(paths: Paths) -> str:
 
 def forget_candidacy(paths: Paths) -> None:
     """Remove what only master candidates may have, the replica apart."""
-    for name in CANDIDATE_FILES:
+    for name in (*CANDIDATE_FILES, "config.data"):
         remove_quietly(os.path.join(paths.data, name))
 
 

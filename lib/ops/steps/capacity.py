@@ -76,7 +76,7 @@ def lacking_memory(facts: NodeFacts, wanted: int) -> str:
         return ""
     return (
         f"it needs {wanted} MiB of memory, {memory.missing(wanted)} MiB more than the {max(0, memory.available)} MiB"
-        f" available ({memory.free} of {memory.total} MiB free, {len(memory.claims)} instances have claims)"
+        f" available ({memory.free} of {memory.total} MiB free, claims of other instances: {len(memory.claims)})"
     )
 
 

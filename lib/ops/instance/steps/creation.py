@@ -81,6 +81,7 @@ def choose_node(ctx: Context, wanted: Wanted, candidates: Sequence[Node]) -> Nod
     refused = busy | _against_policy(ctx.config, wanted, candidates)
     asked = [node.uuid for node in candidates if not node.offline and node.uuid not in refused]
     facts = capacity.ask_nodes(ctx, asked, wanted.hypervisor, units=list(needs.space))
+    refused |= new_nics.lacking_bridges(ctx, asked, new_nics.bridges_wanted(ctx.config.cluster, wanted.nics))
     try:
         choice = placement.choose(ctx.config, candidates, facts, needs, f"instance {wanted.name}", refused=refused)
     except PrereqError as err:

@@ -162,20 +162,29 @@ def build_nics(ctx: Context, wanted: Iterable[WantedNic]) -> tuple[Nic, ...]:
 
 def check_bridges(ctx: Context, nodes: Iterable[NodeUuid], nics: Iterable[Nic]) -> None:
     """`PrereqError` unless every bridge of these NICs is there on all these nodes."""
-    bridges = bridges_of([fill_nic(ctx.config, nic) for nic in nics])
+    for node, reason in lacking_bridges(ctx, nodes, bridges_of([fill_nic(ctx.config, nic) for nic in nics])).items():
+        raise PrereqError(f"{reason} on node {ctx.config.node(node).name}; use another link or another node", Code.ENVIRON)
+
+
+def lacking_bridges(ctx: Context, nodes: Iterable[NodeUuid], bridges: Sequence[str]) -> dict[str, str]:
+    """Why nodes (uuid) cannot be used: which bridges they lack, or that they do not answer."""
     if not bridges:
-        return
-    for node, reply in ctx.nodes.call_all(nodes, NodeApi.node_verify, VerifyRequest(bridges=bridges)).items():
+        return {}
+    result = {}
+    for node, reply in ctx.nodes.call_all(nodes, NodeApi.node_verify, VerifyRequest(bridges=list(bridges))).items():
         if isinstance(reply, NodeError):
-            raise PrereqError(str(reply), Code.ENVIRON)
-        if reply.missing_bridges:
-            name = ctx.config.node(node).name
-            raise PrereqError(
-                f"bridge {', '.join(reply.missing_bridges)} is missing on node {name}; make it there, or use another link",
-                Code.ENVIRON,
-            )
+            result[node] = reply.reason
+        elif reply.missing_bridges:
+            result[node] = f"bridge {', '.join(reply.missing_bridges)} is missing"
+    return {str(node): reason for node, reason in result.items()}
 
 
 def bridges_of(nics: Iterable[FilledNic]) -> list[str]:
     """The bridges that these NICs hang on."""
     return sorted({nic.link for nic in nics if nic.mode is NicMode.BRIDGED})
+
+
+def bridges_wanted(cluster: Cluster, nics: Iterable[WantedNic]) -> list[str]:
+    """The bridges that NICs asked for will hang on."""
+    filled = [params.fill(cluster.nicparams.get("default", {}), nic.nicparams) for nic in nics]
+    return sorted({str(values["link"]) for values in filled if values["mode"] == NicMode.BRIDGED})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ganeti.base.errors import Code, NodeError, PrereqError
+from ganeti.base.errors import Code, PrereqError
 from ganeti.model import ipolicy
 from ganeti.model.config import Config
 from ganeti.model.filled import fill_nic
@@ -17,8 +17,6 @@ from ganeti.ops.instance.steps import new_nics, placement
 from ganeti.ops.instance.steps.lookup import find_node, instance_locks, require_host
 from ganeti.ops.instance.steps.startable import check_startable
 from ganeti.ops.steps import capacity
-from ganeti.rpc.node.node import NodeApi
-from ganeti.rpc.node.replies import VerifyRequest
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,9 @@ def choose_target(
             raise PrereqError(f"instance {instance.name} cannot go to node {node.name}: {reason}", Code.INVAL)
         return Target(node, check_startable(ctx, instance, node, memory=memory))
     usable = [node for node in others if not node.offline]
-    refused = _lacking_bridges(ctx, instance, usable)
     uuids = [node.uuid for node in usable]
+    bridges = new_nics.bridges_of([fill_nic(ctx.config, nic) for nic in instance.nics])
+    refused = new_nics.lacking_bridges(ctx, uuids, bridges)
     facts = capacity.ask_nodes(ctx, uuids, instance.hypervisor, besides=[instance.name])
     wanted = placement.Wanted(memory, {})
     choice = placement.choose(ctx.config, others, facts, wanted, f"instance {instance.name}", refused=refused)
@@ -86,21 +85,6 @@ def _against_policy(config: Config, instance: Instance, node: Node) -> str:
         return ""
     spec = ipolicy.spec_of(config, instance, config.disks_of(instance))
     return ipolicy.describe(config, config.group(node.group), spec)
-
-
-def _lacking_bridges(ctx: Context, instance: Instance, nodes: Sequence[Node]) -> dict[str, str]:
-    """Why nodes are out of the question because a bridge is missing there, by uuid."""
-    bridges = new_nics.bridges_of([fill_nic(ctx.config, nic) for nic in instance.nics])
-    if not bridges:
-        return {}
-    replies = ctx.nodes.call_all([node.uuid for node in nodes], NodeApi.node_verify, VerifyRequest(bridges=bridges))
-    result: dict[str, str] = {}
-    for node, reply in replies.items():
-        if isinstance(reply, NodeError):
-            result[node] = reply.reason
-        elif reply.missing_bridges:
-            result[node] = f"bridge {', '.join(reply.missing_bridges)} is missing"
-    return result
 
 
 def nodes_concerned(instance: Instance, target: NodeUuid | None) -> tuple[NodeUuid, ...]:

@@ -161,6 +161,11 @@ def test_nodes_that_are_offline_or_not_capable_are_not_chosen(cluster: FakeClust
     )
 
 
+def test_nodes_without_the_bridge_are_not_chosen(cluster: FakeCluster) -> None:
+    cluster.node("node3").bridges.add("br7")
+    assert cluster.run(creating(pnode=None, nics=[{"link": "br7"}])).result == ["node3.example.com"]
+
+
 def test_a_node_that_does_not_answer_is_not_chosen(cluster: FakeCluster) -> None:
     cluster.dead |= {cluster.uuid("node1"), cluster.uuid("node2")}
     assert cluster.run(creating(pnode=None)).result == ["node3.example.com"]
