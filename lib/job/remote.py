@@ -1,8 +1,9 @@
 """A worker's connection to the master daemon, which may be restarted, or killed, at any moment.
 
 When the connection breaks, the worker connects again, attaches with the job and the locks it has, and repeats whatever was not
-answered. A thread sees to that also while the job is busy with something else for an hour, so that the new daemon soon knows of
-it. Reports that nobody has to wait for (`progress`, `log`) are sent without reading the answer until the next request.
+answered; also the latest reports that were, because the daemon answers those before it has written them down. A thread sees to
+that while the job is busy with something else for an hour, so that the new daemon soon knows of it. Reports that nobody has to
+wait for (`progress`, `log`) are sent without reading the answer until the next request.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ IDLE_PATIENCE = 30.0
 JOB_PATIENCE = 24 * 3600.0
 """Seconds for which a job waits for one."""
 MAX_UNANSWERED = 16
+REMEMBERED = 256
+"""Reports that are told again to the next daemon: the last one may have died before it wrote them down."""
+_FINISHED = call_of(JobApi.job_finished).name
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _HUNG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
@@ -81,11 +85,12 @@ class MasterLink:
         self._mutex = threading.RLock()
         self._end: FrameSocket | None = None
         self._pending: deque[_Request] = deque()
+        self._said_lately: deque[_Request] = deque(maxlen=REMEMBERED)
         self._sent = 0  # how many of the pending ones this connection has seen
         self._dead: GanetiError | None = None
         self._closed = False
         self._gone_since: float | None = None
-        self._said = 0
+        self._last_line = 0
         self._held = HeldLocks()
         self.job: int | None = None
         self.epoch = 0
@@ -117,7 +122,8 @@ class MasterLink:
             if assignment is not None:
                 self.job = assignment.job
                 self.epoch = max(self.epoch, assignment.epoch)
-                self._said = 0
+                self._said_lately.clear()
+                self._last_line = 0
             return assignment
 
     def is_cancelled(self) -> bool:
@@ -179,8 +185,8 @@ class MasterLink:
 
     def log(self, op_index: int, kind: str, message: Any) -> None:
         # By its time the daemon tells a line that is repeated from one that is said twice.
-        self._said = max(time.time_ns() // 1000, self._said + 1)
-        self._post(JobApi.log, self._job, op_index, kind, message, self._said)
+        self._last_line = max(time.time_ns() // 1000, self._last_line + 1)
+        self._post(JobApi.log, self._job, op_index, kind, message, self._last_line)
 
     @property
     def _job(self) -> int:
@@ -206,6 +212,7 @@ class MasterLink:
         call = call_of(method)
         with self._mutex:
             self._pending.append(_Request(call, args))
+            self._said_lately.append(self._pending[-1])
             if len(self._pending) > MAX_UNANSWERED:
                 self._answer_to(self._pending[-1], False)
             elif self._end is not None:
@@ -266,12 +273,16 @@ class MasterLink:
             return parse_response(answer)
         except JobLost as err:
             self._die(err)
-            raise
 
     def _settle(self, done: _Request, answer: Any) -> None:
         try:
-            self._parse(answer)
+            parse_response(answer)
         except GanetiError as err:
+            # Told again although the end of the job, which follows, had arrived before the connection broke: of no importance.
+            if isinstance(err, JobLost) and self._pending and self._pending[-1].name == _FINISHED:
+                return
+            if isinstance(err, JobLost):
+                self._die(err)
             log.warning("the master daemon refused %s: %s", done.name, err)
 
     def _flush(self) -> None:
@@ -279,8 +290,16 @@ class MasterLink:
         if self._dead is not None:
             raise JobTaken(str(self._dead))
         if self._end is None:
-            self._end, self._sent = self._connect(), 0
+            self._use(self._connect())
+        assert self._end is not None
         self._send_pending(self._end)
+
+    def _use(self, end: FrameSocket) -> None:
+        """Go on with a new connection: tell again what was said lately, then what was not answered."""
+        self._end, self._sent = end, 0
+        if self.job is not None:
+            told = [one for one in self._said_lately if one not in self._pending]
+            self._pending.extendleft(reversed(told))
 
     def _send_pending(self, end: FrameSocket) -> None:
         while self._sent < len(self._pending):
@@ -350,7 +369,8 @@ class MasterLink:
             try:
                 with self._mutex:
                     if self._end is None:
-                        self._end, self._sent = self._try_to_connect(), 0
+                        self._use(self._try_to_connect())
+                    assert self._end is not None
                     self._send_pending(self._end)
                     descriptor = os.dup(self._end.fileno())
             except JobTaken:

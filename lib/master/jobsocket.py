@@ -123,7 +123,12 @@ class JobSession:
             self._pool.send_signal(worker, signal.SIGKILL if live.killed else signal.SIGTERM)
 
     async def next_job(self) -> Assignment | None:
-        return await self._pool.next_job(self._known)
+        worker = self._known
+        live = self._queue.live.get(worker.job) if worker.job is not None else None
+        if live is not None and live.worker is worker and worker.delivered and worker.assignment is None:
+            # Recorded together with the end of the job before, by a daemon that died before it could say so.
+            self._without_job(worker)
+        return await self._pool.next_job(worker)
 
     # --- JobApi: its job
 

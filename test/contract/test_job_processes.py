@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import tempfile
 import time
@@ -131,3 +132,17 @@ def test_workers_of_a_killed_daemon_are_used_or_end(world: World) -> None:
     assert [world.result(job)[0] for job in jobs] == ["success"] * 5
     assert time.monotonic() - before < 5
     assert any(is_locked(str(path)) for path in livelocks.glob("w*") if "." not in path.name)
+
+
+def test_daemons_that_are_killed_at_random_moments_lose_nothing(world: World) -> None:
+    moments = random.Random(5)
+    jobs: list[int | str] = []
+    for _ in range(4):
+        ops = [{"OP_ID": "OP_TEST_DELAY", "duration": moments.choice([0, 0.01, 0.1]), "repeat": 3, "reason": []} for _ in range(2)]
+        jobs += [job for _, job in world.client.submit_many_jobs([ops] * 15)]
+        time.sleep(moments.random() * 0.5)
+        world.restart()
+    found = [world.result(int(job)) for job in jobs]
+    said = [[[line[3] for line in lines] for lines in log] for _, _, log in found]
+    assert {status for status, _, _ in found} == {"success"}
+    assert said == [[["Delay 1 of 3", "Delay 2 of 3", "Delay 3 of 3"]] * 2] * len(jobs)

@@ -187,6 +187,8 @@ class FakeMaster(JobApi):
         return self.given[worker]
 
     def op_progress(self, job: int, progress: OpProgress) -> None:
+        if job in self.finished:
+            raise errors.JobLost(f"job {job} is not executed by this worker any more")
         self.progress.append((job, progress))
 
     def job_finished(self, job: int, progress: list[OpProgress]) -> None:

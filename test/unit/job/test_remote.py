@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -187,8 +188,11 @@ def test_assignment_whose_answer_is_lost_is_given_again(link: MasterLink, master
 
 def test_end_of_a_job_whose_answer_is_lost_is_reported_again(job: MasterLink, master: FakeMaster) -> None:
     master.drop["job_finished"] = 1
+    job.progress(OpProgress(0, "running"))
     job.finish([OpProgress(0, "success")])
-    assert master.seen[-3:] == ["job_finished", "attach", "job_finished"]
+    assert master.seen[-4:] == ["job_finished", "attach", "op_progress", "job_finished"]
+    master.give(dataclasses.replace(JOB, job=8))
+    assert job.next_job() == dataclasses.replace(JOB, job=8)
 
 
 def test_locks_are_presented_to_the_next_daemon(job: MasterLink, master: FakeMaster) -> None:
@@ -242,6 +246,34 @@ def test_what_is_said_while_there_is_no_daemon_is_told_to_the_next(job: MasterLi
     master.wait(lambda: len(master.lines[7]) == 10)
     job.reserve("mac", "x")
     assert [line[2] for line in master.lines[7]] == list(range(10))
+
+
+def test_lines_that_the_dead_daemon_had_not_written_down_are_told_again(job: MasterLink, master: FakeMaster) -> None:
+    for number in range(30):
+        job.log(0, "message", number)
+    job.progress(OpProgress(0, "running"))
+    job.reserve("mac", "x")
+    master.kill()
+    del master.lines[7][20:]
+    master.progress.clear()
+    master.start()
+    master.wait(lambda: len(master.lines[7]) == 30 and master.progress)
+    assert [line[2] for line in master.lines[7]] == list(range(30))
+
+
+def test_next_daemon_hears_nothing_of_earlier_jobs(job: MasterLink, master: FakeMaster) -> None:
+    job.log(0, "message", "old")
+    job.finish([OpProgress(0, "success")])
+    master.give(dataclasses.replace(JOB, job=8))
+    job.next_job()
+    job.log(0, "message", "new")
+    job.reserve("mac", "x")
+    master.kill()
+    master.start()
+    master.wait(lambda: len(master.attached) == 2)
+    job.reserve("mac", "x")
+    after = master.seen[master.seen.index("attach", 1) :]
+    assert after == ["attach", "log", "reserve"]
 
 
 # --- cancelling

@@ -150,6 +150,25 @@ def test_end_that_was_recorded_but_not_acknowledged_is_acknowledged_later() -> N
     run_with_master(test)
 
 
+def test_job_assigned_together_with_the_end_of_another_is_delivered_after_the_restart() -> None:
+    async def test(master: Master) -> None:
+        client, worker = await master.client(), await master.worker()
+        (_, first), (_, second) = await client.call("SubmitManyJobs", [[delay()], [delay()]])
+        assert (await worker.take())["job"] == first
+        await worker.send("job_finished", first, [])
+        await eventually(lambda: first in master.parts.queue.ended)
+        await restart(master)
+        await worker.hang_up()
+        await worker.attach(first)
+        await worker.finish()
+        assert (await worker.take())["job"] == second
+        await worker.finish()
+        client = await master.client()
+        assert (await client.wait_for(second))[0] == "success"
+
+    run_with_master(test, max_running_jobs=1)
+
+
 def test_idle_workers_of_the_earlier_daemon_are_used_again() -> None:
     async def test(master: Master) -> None:
         worker = await master.worker()
