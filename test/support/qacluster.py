@@ -30,6 +30,8 @@ from ganeti.tools.devcluster.plan import Node, Plan, default_state, from_json, p
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "devcluster"
 COMMAND_TIMEOUT = 120.0
 LOG_LINES = 25
+OF_THE_NODE = ("acceleration.json", "capabilities/")
+"""Files in the directory of the KVM hypervisor that are about the node, not about a guest."""
 
 _numbers = itertools.count()
 
@@ -252,7 +254,7 @@ class QaCluster:
             init = machine.find_init(plan, node)
             disks |= {f"{node.short}:{name}" for name in _files(Path(node.root) / "srv/ganeti/file-storage")}
             links |= {f"{node.short}:{name}" for name in _files(Path(node.paths.run) / "instance-disks")}
-            runtime |= {f"{node.short}:{name}" for name in _files(Path(node.paths.kvm)) if "capabilities" not in name}
+            runtime |= {f"{node.short}:{name}" for name in _files(Path(node.paths.kvm)) if not name.startswith(OF_THE_NODE)}
             if init is None:
                 continue
             found = json.loads(machine.run(plan, node, ["ip", "-j", "link"]).stdout)
@@ -284,10 +286,12 @@ class QaCluster:
         for node in self.plan.nodes:
             folder = Path(node.root) / "srv/ganeti/os" / name
             folder.mkdir(exist_ok=True)
-            for script, code in {"create": create, "import": "exit 1", "export": "exit 1", "rename": "exit 0"}.items():
+            scripts = {"create": create, "import": "exit 1", "export": "exit 1", "rename": "exit 0", "verify": "exit 0"}
+            for script, code in scripts.items():
                 (folder / script).write_text(f"#!/bin/sh\n{code}\n")
                 (folder / script).chmod(0o755)
             (folder / "ganeti_api_version").write_text("20\n")
+            (folder / "parameters.list").touch()
 
     # --- instances
     def add_instance(self, name: str, *more: str, node: str = "node1", start: bool = True) -> Done:
