@@ -138,8 +138,9 @@ def test_daemons_that_are_killed_at_random_moments_lose_nothing(world: World) ->
     moments = random.Random(5)
     jobs: list[int | str] = []
     for _ in range(4):
-        ops = [{"OP_ID": "OP_TEST_DELAY", "duration": moments.choice([0, 0.01, 0.1]), "repeat": 3, "reason": []} for _ in range(2)]
-        jobs += [job for _, job in world.client.submit_many_jobs([ops] * 15)]
+        duration = moments.choice([0, 0.01, 0.1])
+        op = {"OP_ID": "OP_TEST_DELAY", "duration": duration, "repeat": 3, "reason": []}
+        jobs += [job for _, job in world.client.submit_many_jobs([[op, op]] * 15)]
         time.sleep(moments.random() * 0.5)
         world.restart()
     found = [world.result(int(job)) for job in jobs]
