@@ -68,7 +68,8 @@ class Lifecycle:
         """As `Hypervisor.start`."""
         with self._guests.lock(instance.name):
             self.make_room(instance.name, "start")
-            self._run(self._plan(instance, disks), paused=paused)
+            order = self._plan(instance, disks)
+            self._run(replace(order, runtime=replace(order.runtime, paused=paused)), paused=paused)
 
     def _run(self, order: Order, *, paused: bool) -> None:
         with Undo() as undo:

@@ -99,9 +99,12 @@ class Monitor:
 
     async def close(self) -> None:
         """Let go of the guest, which lives on."""
-        if self._keeper is not None:
+        for task in self._background:
+            task.cancel()
+        while self._keeper is not None and not self._keeper.done():
+            # Once may not be enough: the library catches cancellations where it ends its own tasks.
             self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+            await asyncio.wait([self._keeper], timeout=1.0)
         await self._disconnect()
 
     @property
@@ -115,7 +118,8 @@ class Monitor:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
-                await asyncio.wait_for(waiter, deadline - time.monotonic())
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    await waiter
             except TimeoutError:
                 break
             finally:
@@ -135,7 +139,8 @@ class Monitor:
             raise HypervisorError(f"cannot tell instance {self.name} to do '{command}': {why}")
         try:
             left = max(0.1, seconds - (time.monotonic() - started))
-            return await asyncio.wait_for(client.execute(command, arguments), left)
+            async with asyncio.timeout(left):
+                return await client.execute(command, arguments)
         except ExecuteError as err:
             raise HypervisorError(f"QEMU of instance {self.name} refused '{command}': {err.error.error.desc}") from err
         except TimeoutError:
@@ -184,7 +189,8 @@ class Monitor:
         client.logger = _SILENT
         client.events.event_filter = lambda _event: False
         client.register_listener(_Recorder(self._on_event))
-        await asyncio.wait_for(client.connect(connect_socket(self._path)), CONNECT_SECONDS)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await client.connect(connect_socket(self._path))
         self._client = client
         await self.refresh()
         self.vcpus = len(await self.execute("query-cpus-fast"))

@@ -34,7 +34,7 @@ class Runtime:
     arriving: bool = False
     """Started to receive a guest from another node, which has not been confirmed to run here yet."""
     paused: bool = False
-    """Was paused when its migration was prepared, so it shall not run at the target either."""
+    """Whoever started it wanted it paused, or it was when its migration was prepared: it shall not run by itself."""
     chroot: bool = False
     devices: dict[str, str] = field(default_factory=dict)
     """Path of each disk on this node, by the disk's id."""
