@@ -24,7 +24,9 @@ CONNECT_TIMEOUT = 30.0
 """Seconds for which a master without a listening daemon is waited for (it may just be restarted)."""
 READ_TIMEOUT = 180.0
 """Seconds; twice what the daemon may take for any answer."""
-ATTEMPTS = 5
+ATTEMPTS = 15
+PAUSE = 0.02
+"""Seconds, times the number of attempts so far, before a request is repeated: its daemon may be killed several times."""
 WAIT_FOR_CHANGE = 89.0
 PEER = "the master daemon"
 
@@ -77,6 +79,7 @@ class LuxiClient:
                     raise errors.Unreachable(text) from err
                 if attempt == ATTEMPTS:
                     raise
+                time.sleep(PAUSE * attempt)
                 attempt += 1
 
     def _exchange(self, method: str, args: list[Any]) -> Any:
@@ -138,7 +141,8 @@ class LuxiClient:
 
     def _no_daemon(self, err: OSError) -> errors.Unreachable:
         text = f"{PEER} does not answer on {self._path} ({err.strerror})"
-        return errors.Unreachable(f"{text}; see whether ganeti-masterd runs, and its log {self._paths.log_file('masterd')}")
+        log = self._paths.log_file("ganeti-masterd")
+        return errors.Unreachable(f"{text}; see whether ganeti-masterd runs, and its log {log}")
 
     # --- jobs
 

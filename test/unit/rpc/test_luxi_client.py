@@ -153,11 +153,12 @@ def test_typed_methods_send_the_wire_names_and_arguments(paths: Paths, serve: Ca
 
 
 def test_lost_answer_is_asked_for_again(paths: Paths, serve: Callable[[Handler], Server]) -> None:
-    answers = [HANG_UP, HANG_UP, ["here"]]
+    lost = 7
+    answers = [*[HANG_UP] * lost, ["here"]]
     server = serve(lambda method, args: answers.pop(0))
     with LuxiClient(paths) as client:
         assert client.query_config_values([]) == ["here"]
-    assert server.seen == ["QueryConfigValues"] * 3
+    assert server.seen == ["QueryConfigValues"] * (lost + 1)
 
 
 def test_submission_is_never_repeated(paths: Paths, serve: Callable[[Handler], Server]) -> None:
@@ -211,8 +212,9 @@ def test_garbage_from_the_daemon_is_a_protocol_error(paths: Paths) -> None:
 
 
 def test_master_without_a_daemon_is_told_after_waiting(paths: Paths) -> None:
-    with LuxiClient(paths, connect_timeout=0.05) as client, pytest.raises(errors.Unreachable, match="ganeti-masterd"):
+    with LuxiClient(paths, connect_timeout=0.05) as client, pytest.raises(errors.Unreachable, match="ganeti-masterd runs") as told:
         client.query_cluster_info()
+    assert told.value.message.endswith(paths.log_file("ganeti-masterd"))
 
 
 @pytest.mark.parametrize(("own", "recorded"), [("node1", "node1.example.com"), ("NODE1.example.com", "node1.example.com")])
