@@ -212,7 +212,7 @@ def test_garbage_from_the_daemon_is_a_protocol_error(paths: Paths) -> None:
 
 
 def test_master_without_a_daemon_is_told_after_waiting(paths: Paths) -> None:
-    with LuxiClient(paths, connect_timeout=0.05) as client, pytest.raises(errors.Unreachable, match="ganeti-masterd runs") as told:
+    with LuxiClient(paths, connect_timeout=0.05) as client, pytest.raises(errors.Unreachable, match="see whether") as told:
         client.query_cluster_info()
     assert told.value.message.endswith(paths.log_file("ganeti-masterd"))
 
