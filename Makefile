@@ -30,9 +30,10 @@ types: venv
 
 # What must be green before every commit, in about a minute
 check: lint types
+	@tools/prerequisites check
 	$(PYTEST) $(fast_tiers)
 
-# Install the system packages that the slower tests need
+# Install the system packages that all of it needs
 prerequisites:
 	@tools/prerequisites
 
@@ -46,11 +47,11 @@ demo: prerequisites venv
 
 # Stop it and leave no trace
 demo-down: venv
-	$(BIN)/devcluster down
+	@$(BIN)/devcluster down
 
-# Measure: start-up times, jobs per second, large clusters
-bench: venv
-	$(PYTEST) -s test/bench
+# Measure commands, jobs and the store against baselines of the same run; red if a limit is missed
+bench: prerequisites venv
+	$(BIN)/python test/bench/run.py
 
 # Remove everything that can be made again
 clean:
