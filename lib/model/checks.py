@@ -33,6 +33,7 @@ class Finding:
 _REFERENCES = {
     "primary": Kind.NODE,
     "secondary": Kind.NODE,
+    "migration-peer": Kind.NODE,
     "disk-node": Kind.NODE,
     "disk": Kind.DISK,
     "network": Kind.NETWORK,

@@ -34,6 +34,7 @@ SECTIONS = {
 _NOT_EXPORTED: Mapping[Kind, frozenset[str]] = {
     Kind.CLUSTER: frozenset({"queue_drained", "watcher_pause"}),
     Kind.NODE: frozenset({"certificate_digest", "ssh_host_key", "ssh_root_key"}),
+    Kind.INSTANCE: frozenset({"migration_peer"}),
 }
 _LEFT_OUT_IF_EMPTY = frozenset({"hv_state_static", "disk_state_static"})
 

@@ -9,6 +9,7 @@ index              value                                       objects
 name/<kind>        name                                        of kinds in `NAMED`
 primary            uuid of the primary node                    instances
 secondary          uuid of a secondary node                    instances
+migration-peer     uuid of the other node of a migration       instances
 disk               uuid of a disk                              instances that use it
 mac                MAC address, lower case                     instances
 ip                 address of a NIC without network            instances
@@ -78,6 +79,8 @@ def _of_instance(instance: Instance) -> Iterator[Entry]:
     yield "primary", instance.primary_node
     for node in instance.secondary_nodes:
         yield "secondary", node
+    if instance.migration_peer is not None:
+        yield "migration-peer", instance.migration_peer
     for disk in instance.disks:
         yield "disk", disk
     if instance.network_port is not None:

@@ -182,6 +182,8 @@ class Instance(Stored):
     nics: tuple[Nic, ...] = ()
     network_port: int | None = None
     forthcoming: bool = False
+    migration_peer: NodeUuid | None = None
+    """The other node of a migration that has not been ended: something of the guest may be there."""
 
 
 @dataclass(frozen=True, kw_only=True)

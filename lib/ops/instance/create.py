@@ -362,6 +362,7 @@ class InstanceCreate(
         disks.create(ctx, plan.instance, plan.disks)
         ctx.locks.keep([lock("instance", plan.instance.name)])
         creation.fill_disks(ctx, plan)
+        ctx.sleep(0)  # the last occasion to cancel: it may have taken long
         instance = creation.make_real(ctx, plan.instance, start=plan.start)
         if plan.start:
             ctx.info(f"Starting instance {instance.name}")

@@ -74,24 +74,28 @@ class InstanceFailover(
 
     def locks(self, config: Config) -> Locks:
         instance = find_instance(config, self.instance_name, self.instance_uuid)
-        others = target.candidates(config, instance, self.target_node, self.target_node_uuid)
+        others = self._others(config, instance)
         return target.moving_locks(config, instance, others, resources=not self.cleanup)
+
+    def _others(self, config: Config, instance: Instance) -> list[Node]:
+        find = target.cleanup_candidates if self.cleanup else target.candidates
+        return find(config, instance, self.target_node, self.target_node_uuid)
 
     def plan(self, ctx: Context) -> Plan:
         config = ctx.config
         instance = find_instance(config, self.instance_name, self.instance_uuid)
-        others = target.candidates(config, instance, self.target_node, self.target_node_uuid)
+        others = self._others(config, instance)
         refuse_given(
             self,
             {"iallocator": "external allocators are not supported yet; name a node with -n, or leave both out"},
         )
-        require_usable(instance)
         require_not_offline(instance)
         source = config.node(instance.primary_node)
         if self.cleanup:
             asked = (source, *others)
             whereabouts.examine(ctx, instance, asked)
             return Plan(instance, None, asked)
+        require_usable(instance)
         failover.check_source(ctx, instance, ignore_consistency=self.ignore_consistency)
         up = instance.admin_state is AdminState.UP
         memory = int(fill_beparams(config.cluster, instance)["minmem"]) if up else 0

@@ -105,21 +105,25 @@ class InstanceMigrate(
 
     def locks(self, config: Config) -> Locks:
         instance = find_instance(config, self.instance_name, self.instance_uuid)
-        others = target.candidates(config, instance, self.target_node, self.target_node_uuid)
+        others = self._others(config, instance)
         return target.moving_locks(config, instance, others, resources=not self.cleanup)
+
+    def _others(self, config: Config, instance: Instance) -> list[Node]:
+        find = target.cleanup_candidates if self.cleanup else target.candidates
+        return find(config, instance, self.target_node, self.target_node_uuid)
 
     # --- plan
     def plan(self, ctx: Context) -> Plan:
         config = ctx.config
         instance = find_instance(config, self.instance_name, self.instance_uuid)
-        others = target.candidates(config, instance, self.target_node, self.target_node_uuid)
+        others = self._others(config, instance)
         self._refuse(instance)
         source = config.node(instance.primary_node)
-        require_online(source, f"instance {instance.name} cannot be migrated from there; fail it over")
         if self.cleanup:
             asked = (source, *others)
             whereabouts.examine(ctx, instance, asked)
             return Plan(Action.CLEAN_UP, instance, others=asked)
+        require_online(source, f"instance {instance.name} cannot be migrated from there; fail it over")
         state = guest.require_state(ctx, source.uuid, instance)
         action = self._choose_action(ctx, instance, state.state)
         backend = fill_beparams(config.cluster, instance)
@@ -146,8 +150,9 @@ class InstanceMigrate(
             raise PrereqError("mode and live say the same thing; give one of them", Code.INVAL)
         if self.cleanup and self.allow_failover:
             raise PrereqError("cleaning up and failing over are different things; ask for one of them", Code.INVAL)
-        require_usable(instance)
         require_not_offline(instance)
+        if not self.cleanup:
+            require_usable(instance)
 
     def _choose_action(self, ctx: Context, instance: Instance, state: RunState) -> Action:
         if fill_beparams(ctx.config.cluster, instance)["always_failover"]:

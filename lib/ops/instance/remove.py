@@ -17,7 +17,7 @@ from ganeti.ops.base import HookRun, Hooks, Op, param
 from ganeti.ops.checks import not_empty, not_negative
 from ganeti.ops.context import Context
 from ganeti.ops.instance.steps import disks, guest
-from ganeti.ops.instance.steps.lookup import find_instance, instance_locks
+from ganeti.ops.instance.steps.lookup import find_instance, instance_locks, require_usable
 from ganeti.ops.steps.hooks import instance_environment
 
 
@@ -62,6 +62,8 @@ class InstanceRemove(
         config = ctx.config
         instance = find_instance(config, self.instance_name, self.instance_uuid)
         primary = config.node(instance.primary_node)
+        if instance.migration_peer is not None and not self.ignore_failures:
+            require_usable(instance)
         if primary.offline and not self.ignore_failures:
             raise PrereqError(
                 f"instance {instance.name} cannot be removed: its primary node {primary.name} is marked offline, so the guest"

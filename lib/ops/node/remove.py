@@ -7,10 +7,12 @@ the cluster. If it cannot be told, it keeps files that are of no use to it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from ganeti.base.errors import Code, NodeError, PrereqError
 from ganeti.model import candidates
 from ganeti.model.config import Config
+from ganeti.model.index import IndexedRows
 from ganeti.model.locks import BGL, Locks
 from ganeti.model.objects import Delete, Node, Put
 from ganeti.ops.base import HookRun, Hooks, Op, param
@@ -49,7 +51,13 @@ class NodeRemove(
                 " (gnt-cluster master-failover), or destroy the cluster",
                 Code.STATE,
             )
-        instances = [*config.primary_instances(node.uuid), *config.secondary_instances(node.uuid)]
+        # Every implementation of rows has indexes; asking them costs the same in a cluster of any size.
+        moving = cast(IndexedRows, config.rows).lookup("migration-peer", node.uuid)
+        instances = [
+            *config.primary_instances(node.uuid),
+            *config.secondary_instances(node.uuid),
+            *(config.instance(uuid) for _, uuid in moving),
+        ]
         if instances:
             listed = ", ".join(sorted({instance.name for instance in instances})[:10])
             raise PrereqError(f"node {node.name} still has instances ({listed}); move or remove them first", Code.STATE)

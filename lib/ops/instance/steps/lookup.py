@@ -47,11 +47,17 @@ def kept_locks(instance: str, nodes: Iterable[str]) -> list[LockName]:
 
 
 def require_usable(instance: Instance) -> None:
-    """`PrereqError` for an instance that only reserves its place, or whose creation or removal was interrupted."""
+    """`PrereqError` for an instance whose creation or migration was interrupted, or that only reserves its place."""
     if instance.forthcoming:
         raise PrereqError(
             f"instance {instance.name} is forthcoming: it has not been made completely. If its creation was interrupted,"
             " remove it (gnt-instance remove) and create it again",
+            Code.STATE,
+        )
+    if instance.migration_peer is not None:
+        raise PrereqError(
+            f"a migration of instance {instance.name} was interrupted, so it may be on another node by now; settle that first:"
+            f" gnt-instance migrate --cleanup {instance.name}",
             Code.STATE,
         )
 

@@ -2,10 +2,12 @@
 
 Order of effects:
 
-1. Target: assemble the disks, start a guest that waits for its state.
-2. Source: send the state. While this lasts the guest runs at the source; when the hypervisor says "completed" it is the
+1. Commit: a migration to the target has begun. From here on to the last commit, nothing but `--cleanup` touches the instance.
+2. Target: assemble the disks, start a guest that waits for its state.
+3. Source: send the state. While this lasts the guest runs at the source; when the hypervisor says "completed" it is the
    target's, and the source keeps a stopped shell.
-3. Target: let it go on. Commit: the target is the primary node. Then the source is ended, and its disks are shut down.
+4. Target: let it go on. Commit: the target is the primary node, something may be left on the source.
+5. Source: end it, shut down its disks. Commit: the migration has ended.
 
 Up to "completed" every failure or cancellation goes back to the source, afterwards everything goes forward: `abort` asks both
 sides and does what `steps.whereabouts` says, just as `gnt-instance migrate --cleanup` does after the worker was killed. Where
@@ -53,6 +55,7 @@ class Migration:
         """Move the guest; raises whatever went wrong, after which it runs where it did before."""
         self._ctx.undo.push(self.abort)
         self._ctx.info(f"Migrating instance {self._instance.name} from {self._source.name} to {self._target.name}")
+        guest.update(self._ctx, self._instance, migration_peer=self._target.uuid)
         uri = self._prepare()
         status = self._transfer(uri)
         self._complete(status)
@@ -98,9 +101,9 @@ class Migration:
         """The guest has moved: record it, and tidy up on both sides."""
         ctx, call, name = self._ctx, self._ctx.nodes.call, self._instance.name
         call(self._target.uuid, InstanceApi.migration_finish_target, self._at_target, True)
-        guest.update(ctx, self._instance, primary_node=self._target.uuid)
-        self._recorded = True
         source = self._source.uuid
+        guest.update(ctx, self._instance, primary_node=self._target.uuid, migration_peer=source)
+        self._recorded = True
         failures = attempt_all(
             lambda: call(source, InstanceApi.migration_finish_source, self._at_source, True, self._target.name),
             lambda: disks.shut_down(ctx, self._instance, source, self._disks),
@@ -111,6 +114,7 @@ class Migration:
                 f"instance {name} runs on {self._target.name} now, but tidying up on {self._source.name} failed:"
                 f" {'; '.join(failures)}. Run gnt-instance migrate --cleanup {name}"
             )
+        guest.update(ctx, self._instance, migration_peer=None)
 
     def abort(self) -> None:
         """Go back if the guest has not moved, else forward. Raises if it cannot be found out, having ended nothing."""

@@ -48,6 +48,13 @@ def candidates(config: Config, instance: Instance, name: str | None, uuid: str |
     return [named]
 
 
+def cleanup_candidates(config: Config, instance: Instance, name: str | None, uuid: str | None) -> list[Node]:
+    """Where else something of an instance may be after an interrupted move: the node named, the one recorded, or any other."""
+    if instance.migration_peer is not None and not (name or uuid):
+        return [config.node(instance.migration_peer)]
+    return candidates(config, instance, name, uuid)
+
+
 def moving_locks(config: Config, instance: Instance, others: Iterable[Node], *, resources: bool = True) -> Locks:
     """The instance exclusively, its node and the others shared, and (with `resources`) those of the others exclusively."""
     uuids = [node.uuid for node in others]

@@ -120,7 +120,7 @@ def repair(ctx: Context, instance: Instance, nodes: Iterable[Node]) -> None:
     verdict = _accept_arrival(ctx, instance, examine(ctx, instance, asked), asked)
     if verdict.home is not None and verdict.home != old:
         ctx.warn(f"Instance {instance.name} runs on {ctx.config.node(verdict.home).name}: recording that")
-        guest.update(ctx, instance, primary_node=verdict.home)
+        guest.update(ctx, instance, primary_node=verdict.home, migration_peer=old)
     failures = attempt_all(*_endings(ctx, instance, old, verdict))
     if verdict.home == old and not failures:
         home, name = _filled(ctx, instance, old), ctx.config.node(old).name
@@ -130,6 +130,7 @@ def repair(ctx: Context, instance: Instance, nodes: Iterable[Node]) -> None:
             failures += disks.try_shut_down(ctx, instance, node.uuid, ctx.config.disks_of(instance))
     if failures:
         raise ExecError(f"instance {instance.name} was not tidied up completely: {'; '.join(failures)}. Try again")
+    guest.update(ctx, instance, migration_peer=None)
     if verdict.home is None:
         ctx.warn(f"Instance {instance.name} runs nowhere; start it with gnt-instance startup")
 

@@ -5,10 +5,17 @@ from typing import Any
 import pytest
 
 from ganeti.base.errors import Code, ExecError, NodeError, PrereqError
-from ganeti.model.enums import AdminState, DiskTemplate, MigrationMode
+from ganeti.model.enums import AdminState, DiskTemplate, MigrationMode, RebootType
+from ganeti.model.filled import fill_instance
+from ganeti.ops.instance.failover import InstanceFailover
 from ganeti.ops.instance.migrate import InstanceMigrate, is_older
+from ganeti.ops.instance.reboot import InstanceReboot
+from ganeti.ops.instance.remove import InstanceRemove
+from ganeti.ops.instance.shutdown import InstanceShutdown
+from ganeti.ops.instance.startup import InstanceStartup
+from ganeti.ops.node.remove import NodeRemove
 from ganeti.rpc.node.replies import RunState
-from support.fakecluster import FakeCluster, locks_of
+from support.fakecluster import Died, FakeCluster, Fault, locks_of
 from support.instances import created
 
 
@@ -237,6 +244,61 @@ def test_cleanup_needs_every_node_that_is_not_offline(cluster: FakeCluster) -> N
     refused(cluster, "cannot be found out: node node3", Code.ENVIRON, cleanup=True)
     cluster.change_node("node3", offline=True, master_candidate=False)
     cluster.run(migrating(cleanup=True))
+
+
+def interrupted(cluster: FakeCluster, at: int) -> None:
+    with pytest.raises(Died):
+        cluster.run(migrating(target_node="node2"), Fault(at, "die-after"))
+
+
+def test_an_interrupted_migration_is_recorded_and_only_cleanup_touches_the_instance(cluster: FakeCluster) -> None:
+    interrupted(cluster, 4)
+    assert cluster.instance("web").migration_peer == cluster.uuid("node2")
+    name = {"instance_name": "web"}
+    for op in (
+        migrating(),
+        InstanceFailover(**name),
+        InstanceStartup(**name),
+        InstanceShutdown(**name),
+        InstanceReboot(reboot_type=RebootType.HARD, **name),
+        InstanceRemove(**name),
+    ):
+        with pytest.raises(PrereqError, match="settle that first: gnt-instance migrate --cleanup web"):
+            cluster.run(op)
+    with pytest.raises(PrereqError, match=r"node node2\.example\.com still has instances \(web\)"):
+        cluster.run(NodeRemove(node_name="node2"))
+    cluster.run(migrating(cleanup=True))
+    assert cluster.instance("web").migration_peer is None
+    cluster.run(InstanceRemove(**name))
+    assert cluster.problems() == cluster.leftovers() == []
+
+
+def test_cleanup_asks_the_recorded_nodes_only(cluster: FakeCluster) -> None:
+    interrupted(cluster, 4)
+    cluster.dead.add(cluster.uuid("node3"))
+    assert locks_of(migrating(cleanup=True), cluster.config)["shared node"] == ["node1", "node2"]
+    cluster.run(migrating(cleanup=True))
+    assert cluster.running_on("web") == [cluster.home_of("web")]
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_source_that_died_in_the_middle_does_not_make_the_guest_run_twice(cluster: FakeCluster, at: int) -> None:
+    cluster.change_master("node3")
+    interrupted(cluster, at)
+    old = cluster.node("node1")
+    if at < 5:
+        while "web" in old.outgoing and old.outgoing["web"].status == "active":
+            old.migration_status(fill_instance(cluster.config, cluster.instance("web")))
+    old.guests.clear()
+    old.assembled.clear()
+    cluster.dead.add(cluster.uuid("node1"))
+    cluster.change_node("node1", offline=True, master_candidate=False)
+    cluster.run(InstanceFailover(instance_name="web", cleanup=True))
+    if not cluster.running_on("web"):
+        op = InstanceFailover if cluster.home_of("web") == "node1" else InstanceStartup
+        cluster.run(op(instance_name="web"))
+    assert cluster.running_on("web") == [cluster.home_of("web")] != ["node1"]
+    assert cluster.problems() == cluster.leftovers() == []
 
 
 # --- locks and hooks

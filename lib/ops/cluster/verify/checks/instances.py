@@ -39,6 +39,9 @@ def _check_primary(
         text = "it has not been made completely; if its creation was interrupted, remove it and create it again"
         yield on_instance(VerifyCode.EINSTANCELAYOUT, instance, text, warning=True)
         return
+    if instance.migration_peer is not None:
+        text = f"a migration of it was interrupted; settle it with gnt-instance migrate --cleanup {instance.name}"
+        yield on_instance(VerifyCode.EINSTANCELAYOUT, instance, text, warning=True)
     wanted = instance.admin_state is AdminState.UP
     if not node.vm_capable:
         yield on_instance(VerifyCode.EINSTANCEBADNODE, instance, f"its primary node {node.name} is not vm_capable")

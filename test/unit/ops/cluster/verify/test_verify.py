@@ -249,6 +249,13 @@ def test_an_instance_that_was_not_made_completely_is_a_warning(cluster: FakeClus
     assert line.startswith("WARNING: instance cold: it has not been made completely")
 
 
+def test_a_migration_that_was_interrupted_is_a_warning(cluster: FakeCluster) -> None:
+    cluster.change(cluster.instance("web"), migration_peer=cluster.uuid("node2"))
+    assert problems(cluster) == [
+        "WARNING: instance web: a migration of it was interrupted; settle it with gnt-instance migrate --cleanup web"
+    ]
+
+
 def test_missing_disks_are_told(cluster: FakeCluster) -> None:
     path = next(iter(cluster.node("node2").files))
     cluster.node("node2").files.clear()
