@@ -246,10 +246,12 @@ def run_daemon(
     except (GanetiError, OSError) as err:
         logger.error("%s", err, exc_info=options.debug)
         status = _status_of(err)
+        pid_file.release()  # first: whoever hears of the failure may start another daemon at once
         starter.failed(str(err), status)
         return status
     except Exception as err:
         logger.exception("%s cannot go on", name)
+        pid_file.release()
         starter.failed(f"{type(err).__name__}: {err}", EXIT_FAILURE)
         return EXIT_FAILURE
     finally:
