@@ -189,12 +189,15 @@ class Launcher:
 # --- facts of the node
 
 
-def find_binary(kvm_path: str, default: str) -> str:
-    """The QEMU to use. Where the default does not exist, that of this machine's architecture. Raises `HypervisorError`."""
+def find_binary(kvm_path: str, default: str, search: str = proc.SEARCH_PATH) -> str:
+    """The QEMU to use. Where the default does not exist, that of this machine's architecture in the folders of `search`.
+
+    Raises `HypervisorError`.
+    """
     if os.path.exists(kvm_path):
         return kvm_path
     if kvm_path == default:
-        found = shutil.which(f"qemu-system-{os.uname().machine}", path=proc.SEARCH_PATH)
+        found = shutil.which(f"qemu-system-{os.uname().machine}", path=search)
         if found is not None:
             return found
         raise HypervisorError(

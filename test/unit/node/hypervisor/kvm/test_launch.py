@@ -18,9 +18,15 @@ def test_binary_that_is_there_is_taken(tmp_path: Path) -> None:
     assert find_binary(str(path), "/usr/bin/kvm") == str(path)
 
 
-def test_default_that_is_not_there_is_replaced() -> None:
-    found = find_binary("/nonexistent/kvm", "/nonexistent/kvm")
-    assert os.path.basename(found) == f"qemu-system-{os.uname().machine}"
+def test_default_that_is_not_there_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / f"qemu-system-{os.uname().machine}"
+    path.touch(mode=0o755)
+    assert find_binary("/nonexistent/kvm", "/nonexistent/kvm", search=str(tmp_path)) == str(path)
+
+
+def test_machine_without_qemu_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HypervisorError, match=r"no QEMU found.*qemu-system-.*install it"):
+        find_binary("/nonexistent/kvm", "/nonexistent/kvm", search=str(tmp_path))
 
 
 def test_choice_that_is_not_there_is_an_error() -> None:
