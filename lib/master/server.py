@@ -25,6 +25,8 @@ from ganeti.rpc.call import Call, implementation
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1000
+ACCEPT_PAUSE = 1.0
+"""Seconds without new connections when no more files can be opened."""
 BACKLOG = 512
 """Connections that may wait to be accepted."""
 FRAME_TIMEOUT = 60.0
@@ -94,7 +96,8 @@ class SocketServer:
         self.max_connections = max_connections
         self.connections: set[Connection] = set()
         self._mode = mode
-        self._server: asyncio.AbstractServer | None = None
+        self._listener: socket.socket | None = None
+        self._arriving: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Begin to listen; a socket that an earlier process left behind is replaced. Raises `OSError`."""
@@ -102,6 +105,7 @@ class SocketServer:
         temporary = f"{self.path}.{os.getpid()}"
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            sock.setblocking(False)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             sock.bind(temporary)
@@ -111,22 +115,54 @@ class SocketServer:
         except BaseException:
             sock.close()
             raise
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
+        self._listener = sock
+        self._listen()
 
     async def close(self, grace: float = 5.0) -> None:
         """Stop listening, give requests that must be completed `grace` seconds, then drop all connections."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        self._listener = None
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
+        while self._arriving:
+            await asyncio.wait(self._arriving)
         tasks = [task for connection in list(self.connections) if (task := connection.finish())]
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
         for connection in list(self.connections):
             connection.drop()
-        self._server = None
+
+    # Not `asyncio.Server`: what it has accepted while it is being closed is left open, with an assertion in the log.
+
+    def _listen(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        """Take the connections that wait."""
+        loop = asyncio.get_running_loop()
+        for _ in range(BACKLOG):
+            assert self._listener is not None
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as err:
+                # Too many open files: those that wait will have to wait on.
+                log.error("cannot accept connections to %s: %s", self.path, err)
+                loop.remove_reader(self._listener)
+                loop.call_later(ACCEPT_PAUSE, self._listen)
+                return
+            sock.setblocking(False)
+            task = loop.create_task(self._greet(sock))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+    async def _greet(self, sock: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self), sock)
 
 
 class Connection(asyncio.Protocol):

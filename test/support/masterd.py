@@ -204,10 +204,7 @@ class Master:
         core, parts = self.core, self.parts
         await parts.queue.writer.flush()
         for server in (parts.luxi, parts.jobs):
-            server._server.close()  # type: ignore[union-attr]  # it listens
-            for connection in list(server.connections):
-                connection.drop()
-        await asyncio.sleep(0)
+            await server.close(0)
         await core.stop()
 
     async def client(self) -> Client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -329,6 +330,26 @@ def test_more_connections_than_allowed_are_refused() -> None:
         assert len(world.service.peers) == 3
 
     run(test, max_connections=3)
+
+
+def test_clients_wait_while_no_more_files_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ACCEPT_PAUSE", 0.02)
+
+    async def test(world: World) -> None:
+        raw = socket.socket(socket.AF_UNIX)
+        raw.connect(world.path)
+        raw.sendall(b'{"method":"Echo","args":["at last"]}' + ETX)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raw.fileno() + 1, limits[1]))
+        try:
+            await asyncio.sleep(0.01)
+            assert world.service.events == []
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await eventually(lambda: world.service.events == ["echo"])
+        raw.close()
+
+    run(test)
 
 
 def test_stopping_completes_work_and_refuses_the_rest() -> None:
