@@ -45,7 +45,7 @@ class Cancel:
         failed = 0
         for job in chosen:
             done, text = env.call("CancelJob", job, args.kill)
-            env.say(f"Job {job}: {text}") if done else env.tell(f"Failure: job {job}: {text}")
+            env.say(text) if done else env.tell(f"Failure: {text}")
             failed += not done
         return EXIT_FAILURE if failed else EXIT_SUCCESS
 

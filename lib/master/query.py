@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ganeti.base.errors import Code, PrereqError
 from ganeti.master.gather import gather
@@ -16,6 +16,12 @@ from ganeti.query.filter import names_filter
 from ganeti.query.resources import resource
 from ganeti.rpc.call import NodeCaller
 
+T = TypeVar("T")
+Finish = Callable[[engine.Query, Config, Live], T]
+
+AT_ONCE = 50
+"""Objects that are looked at inside the event loop; more of them take long enough for a thread."""
+
 
 class QueryEngine:
     """Answers queries from a fresh snapshot of the store and, where fields need it, from the nodes."""
@@ -26,8 +32,7 @@ class QueryEngine:
 
     async def query(self, what: str, fields: Sequence[str], qfilter: Any) -> dict[str, Any]:
         """Rows of ``[status, value]`` cells."""
-        prepared, config, live = await self._collect(what, fields, qfilter)
-        return engine.answer(prepared, config, live)
+        return await self._evaluate(engine.answer, what, fields, qfilter)
 
     def query_fields(self, what: str, fields: Sequence[str] | None) -> dict[str, Any]:
         """Definitions of fields."""
@@ -40,17 +45,17 @@ class QueryEngine:
         for name in names or ():
             found.find(config, name)
         qfilter = names_filter(found.name_field, names or ())
-        return engine.classic_rows(*await self._collect(what, fields, qfilter))
+        return await self._evaluate(engine.classic_rows, what, fields, qfilter)
 
-    async def _collect(
-        self, what: str, fields: Sequence[str], qfilter: Any
-    ) -> tuple[engine.Query, Config, Live]:
+    async def _evaluate(self, finish: Finish[T], what: str, fields: Sequence[str], qfilter: Any) -> T:
+        """Small answers from the configuration are made at once; what asks nodes or is long must not hold up the loop."""
         config = self._config()
         prepared = engine.prepare(config, what, fields, qfilter)
-        live = Live()
-        if prepared.nodes(config):
-            live = await asyncio.to_thread(gather, prepared, config, self._nodes)
-        return prepared, config, live
+        if not prepared.nodes(config) and len(prepared.candidates) <= AT_ONCE:
+            return finish(prepared, config, Live())
+        return await asyncio.to_thread(
+            lambda: finish(prepared, config, gather(prepared, config, self._nodes))
+        )
 
     def cluster_info(self) -> dict[str, Any]:
         """The answer to ``QueryClusterInfo``."""

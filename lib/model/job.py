@@ -68,7 +68,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class Dependency:
-    """Start only when another job is final; run only if it ended in one of `statuses` (empty: in any)."""
+    """Start only when another job is final; run only if it ended in one of `statuses` (empty: success or error)."""
 
     job: int
     statuses: tuple[JobStatus, ...] = field(default=())

@@ -18,7 +18,7 @@ from ganeti.model.objects import Delete, Node, Put
 from ganeti.ops.base import HookRun, Hooks, Op, param
 from ganeti.ops.checks import not_empty
 from ganeti.ops.context import Context
-from ganeti.ops.node.steps.membership import distribute_ssh
+from ganeti.ops.node.steps.membership import distribute_ssh, let_nobody_in
 from ganeti.rpc.node.node import NodeApi
 
 
@@ -72,6 +72,7 @@ class NodeRemove(
             ctx.info(f"Node {other.name} becomes a master candidate")
         distribute_ssh(ctx, [node])
         try:
+            let_nobody_in(ctx, node)
             ctx.nodes.call(node.uuid, NodeApi.node_leave)
         except NodeError as err:
             ctx.warn(f"The node was removed, but could not be told to forget the cluster ({err}); clean it up by hand")

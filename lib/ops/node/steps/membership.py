@@ -36,6 +36,13 @@ def distribute_ssh(ctx: Context, gone: Iterable[Node] = ()) -> None:
                 ctx.warn(f"SSH keys were not brought up to date: {answer}")
 
 
+def let_nobody_in(ctx: Context, gone: Node) -> None:
+    """A node that leaves is not open to the others' root any more. Raises `NodeError`."""
+    keys = {node.ssh_root_key for node in ctx.config.nodes} - {gone.ssh_root_key, ""}
+    if ctx.config.cluster.modify_ssh_setup and keys:
+        ctx.nodes.call(gone.uuid, NodeApi.write_authorized_keys, [], sorted(keys))
+
+
 def drop_replica(ctx: Context, node: NodeUuid) -> None:
     """The node is no candidate any more: it must not keep the store and the authority's key."""
     try:
