@@ -25,6 +25,15 @@ def test_the_cluster_forgets_the_node_and_the_node_the_cluster(cluster: FakeClus
     assert run.effects.names[0] == "commit" and run.effects.names[-1] == "node3.example.com:node_leave"
 
 
+def test_root_of_the_others_cannot_log_in_at_it_any_more(cluster: FakeCluster) -> None:
+    cluster.change_node("node1", ssh_root_key="ssh-rsa ROOT1")
+    cluster.change_node("node3", ssh_root_key="ssh-rsa ROOT3")
+    node = cluster.node("node3")
+    node.keys |= {"ssh-rsa ROOT1", "ssh-rsa ROOT3", "ssh-rsa PERSON"}
+    cluster.run(NodeRemove(node_name="node3"))
+    assert node.keys == {"ssh-rsa ROOT3", "ssh-rsa PERSON"}
+
+
 def test_others_become_candidates_in_its_place(cluster: FakeCluster) -> None:
     cluster.change_cluster(candidate_pool_size=2)
     cluster.change_node("node3", master_candidate=False)
