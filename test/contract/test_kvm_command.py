@@ -15,8 +15,7 @@ from ganeti.node.hypervisor.kvm import layout
 from ganeti.node.hypervisor.kvm.capabilities import Capabilities, probe
 from ganeti.node.hypervisor.kvm.command import DiskBackend, build_argv
 from ganeti.node.hypervisor.kvm.places import Places
-
-BINARY = "/usr/bin/qemu-system-x86_64"
+from support.kvmnode import QEMU
 
 NEEDS_MORE = {
     "cdroms": "a web server",
@@ -35,7 +34,7 @@ NEEDS_MORE = {
 
 @pytest.fixture(scope="module")
 def capabilities() -> Capabilities:
-    return probe(BINARY, proc.run)
+    return probe(QEMU, proc.run)
 
 
 def prepare(argv: list[str], directory: Path) -> list[str]:
@@ -74,7 +73,7 @@ def build_for_here(case: Case, directory: Path, capabilities: Capabilities) -> l
         path = Path(f"{disk}{index}")
         path.write_bytes(b"\0" * 1024 * 1024)
         disks.append(DiskBackend(str(path)))
-    node = replace(build_node(replace(case, vhost=False), model, places, BINARY), disks=tuple(disks))
+    node = replace(build_node(replace(case, vhost=False), model, places, QEMU), disks=tuple(disks))
     if node.chroot:
         node = replace(node, chroot=str(directory))
     return prepare(build_argv(model, node, capabilities), directory)

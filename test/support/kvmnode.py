@@ -28,10 +28,13 @@ from support.doors import running_loop
 from support.filled import filled_disk, filled_instance
 from support.kvmguest import Serial, write_disk
 
+QEMU = os.environ.get("TEST_QEMU", "/usr/bin/qemu-system-x86_64")
+"""The environment may name another binary to run the tests with."""
+
 HVPARAMS = {
     **params.defaults(parameters.HYPERVISOR[HypervisorKind.KVM]),
     "kernel_path": "",
-    "kvm_path": os.environ.get("KVMQ", "/usr/bin/qemu-system-x86_64"),
+    "kvm_path": QEMU,
     "kvm_flag": "disabled",
     "kvm_extra": "",
     "migration_downtime": 300,

@@ -117,14 +117,14 @@ class KvmHypervisor:
         return observe.describe_node(self._guests, self._places, self._describe_version())
 
     def _describe_version(self) -> str:
-        """Such as ``7.2.22``; where guests are emulated, it says so."""
+        """Such as ``7.2.22``; where guests are emulated, it says so, and why."""
         try:
             _, capabilities = self._emulators.find(layout.DEFAULTS)
-            note = self._emulators.note(layout.DEFAULTS)
+            found = self._emulators.acceleration(layout.DEFAULTS)
         except HypervisorError as err:
             log.warning("%s", err)
             return ""
-        return f"{capabilities.text} (emulation: {note})" if note else capabilities.text
+        return capabilities.text if found.usable else f"{capabilities.text} (no KVM: {found.reason})"
 
     def console(self, instance: FilledInstance, host: str) -> ConsoleInfo:
         hv = params.fill(layout.DEFAULTS, instance.hvparams)

@@ -15,7 +15,7 @@ from ganeti.model import params
 from ganeti.model.filled import FilledInstance
 from ganeti.model.objects import Params
 from ganeti.node.hypervisor.kvm import check, launch, layout, runtime
-from ganeti.node.hypervisor.kvm.accel import AccelerationProbe, Accelerator, choose
+from ganeti.node.hypervisor.kvm.accel import Acceleration, AccelerationProbe, Accelerator, KvmFlag, choose
 from ganeti.node.hypervisor.kvm.capabilities import Capabilities, CapabilityStore
 from ganeti.node.hypervisor.kvm.guests import Guest, Guests
 from ganeti.node.hypervisor.kvm.launch import Launcher, Order, quote
@@ -47,10 +47,14 @@ class Emulators:
         """As `accel.choose`, for this node."""
         return choose(hv["kvm_flag"], self._acceleration.get(binary, capabilities))
 
+    def acceleration(self, hv: Params) -> Acceleration:
+        """Whether KVM works here, or is not wanted (which is as good)."""
+        binary, capabilities = self.find(hv)
+        return Acceleration(True) if hv["kvm_flag"] == KvmFlag.DISABLED else self._acceleration.get(binary, capabilities)
+
     def note(self, hv: Params) -> str:
         """What is to be said about acceleration on this node; empty if KVM works, or is not wanted."""
-        binary, capabilities = self.find(hv)
-        return "" if hv["kvm_flag"] == "disabled" else self._acceleration.get(binary, capabilities).note
+        return self.acceleration(hv).note
 
 
 class Lifecycle:
