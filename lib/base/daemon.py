@@ -209,13 +209,14 @@ def run_daemon(
     *,
     description: str = "",
     configure: Callable[[argparse.ArgumentParser], None] | None = None,
+    prepare: Callable[[], None] | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """The whole life of a daemon; returns its exit status. Scripts are ``sys.exit(run_daemon(...))``.
 
-    Reads the command line (`configure` adds options), goes to the background unless told otherwise, sets up the log and the pid
-    file, and calls `main(options, ready)`, which must call `ready()` once others can use the daemon and returns when it is done.
-    SIGHUP reopens the log. An error before `ready` reaches whoever started the daemon.
+    Reads the command line (`configure` adds options), goes to the background unless told otherwise, calls `prepare`, sets up the
+    log and the pid file, and calls `main(options, ready)`, which must call `ready()` once others can use the daemon and returns
+    when it is done. SIGHUP reopens the log. An error before `ready` reaches whoever started the daemon.
     """
     parser = build_parser(name, description)
     if configure is not None:
@@ -224,6 +225,8 @@ def run_daemon(
     starter = Starter(None) if options.foreground else daemonize(name)
     pid_file = PidFile(paths.pid_file(name))
     try:
+        if prepare is not None:
+            prepare()
         for path in (paths.log_file(name), paths.pid_file(name)):
             # /run is empty after a boot.
             if not os.path.isdir(os.path.dirname(path)):

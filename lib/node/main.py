@@ -150,14 +150,17 @@ def make_directories(paths: Paths) -> None:
     }
     for path, mode in modes.items():
         if not os.path.isdir(path):
-            ensure_directory(path, mode)
+            # /var/lock is a link into /run, which may be empty.
+            ensure_directory(os.path.realpath(path), mode)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program; returns its exit status."""
     paths = Paths.from_environment()
-    make_directories(paths)
-    raise_file_limit()
+
+    def prepare() -> None:
+        make_directories(paths)
+        raise_file_limit()
 
     def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("-p", "--port", type=int, default=PORT, help="port to listen on (default: %(default)s)")
@@ -170,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(life())
 
     description = "Node agent: does on this node what the master says."
-    status = run_daemon(NAME, serve, paths, description=description, configure=configure, argv=argv)
+    status = run_daemon(NAME, serve, paths, description=description, configure=configure, prepare=prepare, argv=argv)
     _leave_stuck_threads_behind(status)
     return status
 

@@ -9,7 +9,7 @@ import pytest
 
 from ganeti.base.paths import Paths
 from ganeti.node.dispatch import build_table
-from ganeti.node.main import build_calls, listen_address, make_directories, raise_file_limit
+from ganeti.node.main import build_calls, listen_address, main, make_directories, raise_file_limit
 from ganeti.node.services import build_services
 from ganeti.node.ssconf import Ssconf
 from support.doors import open_doors
@@ -68,6 +68,22 @@ def test_directories_are_made_and_those_there_keep_their_modes(tmp_path: Path) -
     assert stat.S_IMODE(os.stat(paths.lock).st_mode) == 0o1777
     assert stat.S_IMODE(os.stat(paths.data).st_mode) == 0o750
     assert stat.S_IMODE(os.stat(paths.run).st_mode) == 0o755
+
+
+def test_link_into_an_empty_run_is_followed(tmp_path: Path) -> None:
+    paths = Paths(str(tmp_path))
+    os.makedirs(os.path.dirname(paths.lock))
+    os.symlink(tmp_path / "run/lock", paths.lock)
+    make_directories(paths)
+    assert (tmp_path / "run/lock").is_dir()
+
+
+def test_help_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GANETI_ROOTDIR", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0 and "node agent" in capsys.readouterr().out.lower()
+    assert not list(tmp_path.iterdir())
 
 
 def test_file_limit_is_raised_as_far_as_allowed() -> None:
