@@ -23,17 +23,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROGRAMS = (
-    "backup",
     "cluster",
     "debug",
-    "filter",
     "group",
     "instance",
     "job",
-    "network",
     "node",
     "os",
-    "storage",
 )
 """``gnt-<name>`` is the table in ``ganeti.cli.<name>``."""
 

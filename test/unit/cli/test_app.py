@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,12 +70,18 @@ def test_every_verb_can_be_loaded_and_explains_itself(
     program: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verbs, aliases = app.load_table(f"gnt-{program}")
-    for name, verb in (verbs or {}).items():
+    assert verbs
+    for name, verb in verbs.items():
         parser = app.build_parser(f"gnt-{program}", name, verb, verb.load())
         assert parser.format_help()
         unexplained = [action.dest for action in parser._actions if action.option_strings and not action.help]
         assert unexplained == []
-    assert set(aliases.values()) <= set(verbs or {})
+    assert set(aliases.values()) <= set(verbs)
+
+
+def test_installation_gives_each_program() -> None:
+    settings = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    assert {f"gnt-{name}": "ganeti.cli.app:main" for name in app.PROGRAMS} == settings["project"]["scripts"]
 
 
 def test_an_unknown_verb_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
