@@ -166,6 +166,17 @@ def test_restarted_agent_adopts_running_guests(node: KvmNode) -> None:
     assert node.leftovers() == []
 
 
+def test_guest_whose_runtime_state_is_of_another_version_can_be_stopped(node: KvmNode) -> None:
+    node.start(I0)
+    Path(node.files().runtime).write_text('{"version": 99}')
+    node.restart_agent()
+    assert state(node) is RunState.RUNNING
+    with pytest.raises(HypervisorError, match=r"cannot be understood.*newer version"):
+        node.hypervisor.migrate(I0, "tcp:127.0.0.1:9", live=True)
+    node.hypervisor.stop(NAME, timeout=30.0)
+    assert node.leftovers() == []
+
+
 def test_process_that_is_not_the_guests_is_not_adopted(node: KvmNode) -> None:
     node.start(I0)
     node.hypervisor.stop(NAME, timeout=0.0, force=True)

@@ -71,7 +71,8 @@ class Guests:
             if known is not None and known.process.is_alive():
                 return known
             places = self._places.of(name)
-            process = GuestProcess.find(places, _known_uuid(places))
+            known_runtime = runtime.load_readable(places.runtime)
+            process = GuestProcess.find(places, known_runtime.model.uuid if known_runtime is not None else None)
             if process is None:
                 return None
             log.info("instance %s: found running as process %s", name, process.pid)
@@ -133,12 +134,3 @@ class Guests:
         self._guests = {}
         for monitor in self._monitors:
             await monitor.close()
-
-
-def _known_uuid(places: GuestPlaces) -> str | None:
-    try:
-        known = runtime.load(places.runtime)
-    except HypervisorError as err:
-        log.warning("%s", err)
-        return None
-    return known.model.uuid if known is not None else None

@@ -166,7 +166,10 @@ class Launcher:
     def clean(self, name: str, *, keep_mark: bool = False) -> None:
         """Remove what a guest that has ended leaves behind; nothing there is success."""
         places = self._places.of(name)
-        for port in self._known_ports(places):
+        known = runtime.load_readable(places.runtime)
+        for port in known.ports if known is not None else ():
+            if not port.tap:
+                continue
             try:
                 self._net.disconnect(port)
             except HypervisorError as err:
@@ -176,14 +179,6 @@ class Launcher:
         marks = [places.stopping_mark] if keep_mark else [places.stopping_mark, places.shutdown_mark]
         for path in (*places.sockets, places.uid, places.runtime, *marks, places.pid):
             files.remove_quietly(path)
-
-    def _known_ports(self, places: GuestPlaces) -> tuple[Port, ...]:
-        try:
-            known = runtime.load(places.runtime)
-        except HypervisorError as err:
-            log.warning("%s", err)
-            return ()
-        return tuple(port for port in known.ports if port.tap) if known is not None else ()
 
 
 # --- facts of the node

@@ -146,7 +146,7 @@ class Lifecycle:
     def _can_power_off(self, guest: Guest) -> bool:
         if guest.monitor.run_state != "running":
             return False  # it would not hear
-        known = runtime.load(guest.places.runtime)
+        known = runtime.load_readable(guest.places.runtime)
         return known is None or known.model.acpi
 
     def _power_off(self, guest: Guest, timeout: float) -> None:
@@ -224,7 +224,7 @@ class Lifecycle:
         if not guest.is_halted:
             return
         places = guest.places
-        known = runtime.load(places.runtime)
+        known = runtime.load_readable(places.runtime)
         # Nobody may have been there to see why. A guest whose reboots end it may just have rebooted.
         assumed = reason or (GUEST_SHUTDOWN if known is None or known.model.reboots else "")
         if assumed == GUEST_SHUTDOWN and not os.path.exists(places.stopping_mark):

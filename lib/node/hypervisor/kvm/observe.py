@@ -7,7 +7,6 @@ import os
 
 import psutil
 
-from ganeti.base.errors import HypervisorError
 from ganeti.base.files import read_optional
 from ganeti.node.hypervisor.kvm import runtime
 from ganeti.node.hypervisor.kvm.command import MIB
@@ -45,10 +44,7 @@ def _size(guest: Guest) -> tuple[int, int]:
     monitor = guest.monitor
     if monitor.memory is not None and monitor.vcpus is not None:
         return monitor.memory // MIB, monitor.vcpus
-    try:
-        known = runtime.load(guest.places.runtime)
-    except HypervisorError:
-        known = None
+    known = runtime.load_readable(guest.places.runtime)
     return (known.model.memory, known.model.vcpus) if known is not None else (0, monitor.vcpus or 0)
 
 

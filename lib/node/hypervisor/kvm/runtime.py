@@ -6,6 +6,7 @@ goes by this file.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from ganeti.base.files import read_optional, write_atomic
 from ganeti.model.objects import Params
 from ganeti.node.hypervisor.kvm.devices import Model
 from ganeti.node.net.door import Port
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 """Of the file's format. A change of `Runtime` or `Model` that old files do not fit needs a step in `_upgrade`."""
@@ -49,6 +52,15 @@ def load(path: str) -> Runtime | None:
     """The content of the file, None if there is none. Raises `HypervisorError` if it cannot be understood."""
     text = read_optional(path)
     return None if text is None else parse(text, path)
+
+
+def load_readable(path: str) -> Runtime | None:
+    """As `load`, for whoever can do without: what cannot be understood is logged and None."""
+    try:
+        return load(path)
+    except HypervisorError as err:
+        log.warning("%s", err)
+        return None
 
 
 def parse(text: str, source: str) -> Runtime:
