@@ -120,6 +120,11 @@ def run(command: Any, env: Environment, args: Namespace) -> int:
             raise
         env.tell(f"Failure: {failure_text(err)}")
         return exit_status(err)
+    except PermissionError as err:
+        if args.debug:
+            raise
+        env.tell(f"Failure: no permission for {err.filename or 'this'} ({err.strerror}); run the command as root")
+        return EXIT_FAILURE
 
 
 def failure_text(err: Any) -> str:

@@ -131,10 +131,14 @@ class LuxiClient:
             raise self._no_daemon(err) from err
 
     def _check_master(self) -> None:
-        master = _first_line(self._paths.ssconf("master_node"))
+        file = self._paths.ssconf("master_node")
+        try:
+            master = _first_line(file)
+        except PermissionError:
+            raise errors.Unreachable(f"no permission to read {file}; run the command as root") from None
         if master is None:
             text = "this host is in no cluster; make one with 'gnt-cluster init', or add this host to one with 'gnt-node add'"
-            raise errors.NoCluster(f"{text} ({self._paths.ssconf('master_node')} does not exist)")
+            raise errors.NoCluster(f"{text} ({file} does not exist)")
         if not _same_host(master, self._paths.hostname):
             text = f"this node ({self._paths.hostname}) is not the master of its cluster"
             raise errors.NotMaster(f"{text}; run the command on {master}")

@@ -57,6 +57,7 @@ def run(line: str, **kwargs: Any) -> tuple[int, Terminal]:
         (errors.NotMaster("ask node2"), 11, "Failure: ask node2"),
         (errors.NoCluster("in no cluster"), 5, "Failure: in no cluster"),
         (errors.ExecError("it broke"), 1, "Failure: it broke"),
+        (PermissionError(13, "Permission denied", "/x/y"), 1, "no permission for /x/y (Permission denied); run"),
     ],
 )
 def test_errors_become_a_line_and_an_exit_status(error: Exception, status: int, text: str) -> None:

@@ -236,6 +236,20 @@ def test_host_outside_of_any_cluster_is_told(tmp_path: Path) -> None:
         LuxiClient(Paths(str(tmp_path), "node1")).query_cluster_info()
 
 
+def test_user_who_may_not_look_is_told_to_be_root(tmp_path: Path) -> None:
+    paths = Paths(str(tmp_path), "node1")
+    os.makedirs(paths.data, 0o000)
+    before = os.geteuid()
+    try:
+        if before == 0:
+            os.seteuid(65534)
+        with pytest.raises(errors.Unreachable, match="no permission .*run the command as root"):
+            LuxiClient(paths).query_cluster_info()
+    finally:
+        os.seteuid(before)
+        os.chmod(paths.data, 0o700)
+
+
 def test_client_starts_without_heavy_modules() -> None:
     code = "import sys, ganeti.rpc.luxi_client, ganeti.base.paths; print(*sys.modules)"
     env = {"PYTHONPATH": os.pathsep.join(sys.path)}
