@@ -107,6 +107,7 @@ class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
         self.version_reply = VersionReply("3.2.0", 1, name, 0.0, 1)
         self.hypervisor_version = "7.2.22"
         self.hypervisor_error = ""
+        self.start_remarks: list[str] = []
         self.not_migratable = ""
         self.migration_error = ""
         self.clock = 0.0
@@ -145,9 +146,9 @@ class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
         return InstanceState(name, guest.state, guest.memory, guest.vcpus, 1.5)
 
     # --- instances
-    def instance_start(self, instance: FilledInstance, paused: bool = False) -> None:
+    def instance_start(self, instance: FilledInstance, paused: bool = False) -> list[str]:
         if instance.name in self.guests and self.guests[instance.name].state is RunState.RUNNING:
-            return
+            return []
         if self.hypervisor_error:
             raise HypervisorError(self.hypervisor_error)
         missing = [disk.iv_name for disk in instance.disks if disk.uuid not in self.assembled]
@@ -159,6 +160,7 @@ class FakeNode(InstanceApi, BlockdevApi, OsApi, NodeApi):
         self.guests[instance.name] = Guest(
             instance.uuid, memory, int(instance.beparams["vcpus"]), hvparams=instance.hvparams, paused=paused
         )
+        return self.start_remarks
 
     def instance_stop(self, name: str, hypervisor: str, timeout: float, force: bool = False) -> None:
         self.guests.pop(name, None)

@@ -29,15 +29,15 @@ class InstanceCalls(InstanceApi):
         return hypervisor
 
     @handling(order="instance")
-    def instance_start(self, instance: FilledInstance, paused: bool = False) -> None:
+    def instance_start(self, instance: FilledInstance, paused: bool = False) -> list[str]:
         hypervisor = self._hypervisor(instance)
         state = hypervisor.state(instance.name).state
         if state is RunState.RUNNING or (paused and state is RunState.PAUSED):
-            return
+            return []
         if state is RunState.SHUTDOWN:
             # It powered itself off; what is left of it stands in the way.
             hypervisor.stop(instance.name, timeout=0.0, force=True)
-        hypervisor.start(instance, self._services.links.of(instance), paused=paused)
+        return hypervisor.start(instance, self._services.links.of(instance), paused=paused)
 
     @handling(order="name")
     def instance_stop(self, name: str, hypervisor: str, timeout: float, force: bool = False) -> None:

@@ -20,8 +20,11 @@ class Hypervisor(Protocol):
 
     kind: HypervisorKind
 
-    def start(self, instance: FilledInstance, disks: Sequence[str], *, paused: bool = False) -> None:
-        """Start a guest whose disks are found at these paths, in order. Returns when it runs; leaves nothing on failure."""
+    def start(self, instance: FilledInstance, disks: Sequence[str], *, paused: bool = False) -> list[str]:
+        """Start a guest whose disks are found at these paths, in order. Returns when it runs; leaves nothing on failure.
+
+        The result are remarks for the operator, such as that the guest has to be emulated.
+        """
         ...
 
     def stop(self, name: str, *, timeout: float, force: bool = False) -> None:

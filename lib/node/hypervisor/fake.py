@@ -128,7 +128,7 @@ class FakeHypervisor:
             raise HypervisorError(f"cannot {task} instance {name}: settings.json of the fake hypervisor says that it fails")
 
     # --- the core
-    def start(self, instance: FilledInstance, disks: Sequence[str], *, paused: bool = False) -> None:
+    def start(self, instance: FilledInstance, disks: Sequence[str], *, paused: bool = False) -> list[str]:
         self._check_failure("start", instance.name)
         for disk in disks:
             if not os.path.exists(disk):
@@ -139,6 +139,7 @@ class FakeHypervisor:
                 raise HypervisorError(f"cannot start instance {instance.name}: it is here already ({present.status})")
             self._save(self._new_guest(instance, disks, "paused" if paused else "running"))
         time.sleep(self._settings().start_seconds)
+        return []
 
     def _new_guest(self, instance: FilledInstance, disks: Sequence[str], status: str) -> Guest:
         memory = int(instance.beparams.get("maxmem", 0))

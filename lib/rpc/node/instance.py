@@ -13,8 +13,8 @@ class InstanceApi:
     """Running, stopping and moving guests; disks must be assembled by the caller (`BlockdevApi`)."""
 
     @rpc(timeout=FAST)
-    def instance_start(self, instance: FilledInstance, paused: bool = False) -> None:
-        """Start it; returns when the guest runs. Running already is success."""
+    def instance_start(self, instance: FilledInstance, paused: bool = False) -> list[str]:
+        """Start it; returns when the guest runs, with remarks for the operator. Running already is success."""
         raise NotImplementedError
 
     @rpc(timeout=SLOW)

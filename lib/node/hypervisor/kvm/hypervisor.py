@@ -98,8 +98,8 @@ class KvmHypervisor:
 
     # --- Hypervisor
 
-    def start(self, instance: FilledInstance, disks: Sequence[str], *, paused: bool = False) -> None:
-        self._lifecycle.start(instance, disks, paused=paused)
+    def start(self, instance: FilledInstance, disks: Sequence[str], *, paused: bool = False) -> list[str]:
+        return self._lifecycle.start(instance, disks, paused=paused)
 
     def stop(self, name: str, *, timeout: float, force: bool = False) -> None:
         self._lifecycle.stop(name, timeout=timeout, force=force)

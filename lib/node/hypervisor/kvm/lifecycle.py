@@ -68,12 +68,21 @@ class Lifecycle:
 
     # --- start
 
-    def start(self, instance: FilledInstance, disks: Sequence[str], *, paused: bool) -> None:
+    def start(self, instance: FilledInstance, disks: Sequence[str], *, paused: bool) -> list[str]:
         """As `Hypervisor.start`."""
         with self._guests.lock(instance.name):
             self.make_room(instance.name, "start")
             order = self._plan(instance, disks)
             self._run(replace(order, runtime=replace(order.runtime, paused=paused)), paused=paused)
+            return self._remarks(order.runtime)
+
+    def _remarks(self, runtime: Runtime) -> list[str]:
+        """What the operator should know of how the guest runs."""
+        hv = runtime.hvparams
+        notes = (self._emulators.note(hv), check.note_cpu(hv, runtime.model.accelerator))
+        for note in filter(None, notes):
+            log.warning("instance %s: %s", runtime.model.name, note)
+        return [note for note in notes if note]
 
     def _run(self, order: Order, *, paused: bool) -> None:
         with Undo() as undo:
@@ -95,9 +104,6 @@ class Lifecycle:
         if problems:
             raise HypervisorError(f"cannot start instance {instance.name}: {'; '.join(problems)}")
         accelerator = self._emulators.choose_accelerator(hv, binary, capabilities)
-        for note in (self._emulators.note(hv), check.note_cpu(hv, accelerator)):
-            if note:
-                log.warning("instance %s: %s", instance.name, note)
         model = layout.plan_model(instance, capabilities, accelerator)
         if len(disks) != len(model.disks):
             raise HypervisorError(f"cannot start instance {instance.name}: {len(disks)} paths for {len(model.disks)} disks")

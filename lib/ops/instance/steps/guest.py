@@ -50,7 +50,8 @@ def start(ctx: Context, instance: Instance, filled: FilledInstance | None = None
     node = instance.primary_node
     ctx.undo.push(give_up, ctx, instance)
     disks.assemble(ctx, instance, node, ctx.config.disks_of(instance), undo=False)
-    ctx.nodes.call(node, InstanceApi.instance_start, filled or fill_instance(ctx.config, instance), paused)
+    for remark in ctx.nodes.call(node, InstanceApi.instance_start, filled or fill_instance(ctx.config, instance), paused):
+        ctx.info(f"Node {ctx.config.node(node).name}: {remark}")
 
 
 def give_up(ctx: Context, instance: Instance) -> None:

@@ -130,3 +130,9 @@ def test_hooks_are_told_whether_it_was_forced(cluster: FakeCluster) -> None:
         ("instance-start", "post"),
     ]
     assert cluster.node("node2").hooks_run[0][2]["GANETI_FORCE"] == "True"
+
+
+def test_what_a_node_remarks_at_the_start_is_told(cluster: FakeCluster) -> None:
+    cluster.node("node1").start_remarks = ["guests are emulated"]
+    run = cluster.run(starting())
+    assert run.log[-1] == "Node node1.example.com: guests are emulated"
