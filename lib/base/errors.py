@@ -17,6 +17,7 @@
     |-- DecodeError        data of the wrong shape (carries the path inside the data)
     |-- ProtocolError      a peer that does not keep to the protocol
     |-- Unreachable        a daemon that does not answer, or hung up
+    |   |-- AnswerLost     a request was sent that must not be sent twice, and its answer never came
     |-- NotMaster          asked of a node that is not the master
     |-- NoCluster          asked of a host that is in no cluster
     |-- StaleEpoch         commanded by a master that has been replaced
@@ -196,6 +197,10 @@ class NoCluster(GanetiError):
 
 class Unreachable(GanetiError):
     """A daemon that cannot be reached or hung up; whether it did what it was asked may be unknown."""
+
+
+class AnswerLost(Unreachable):
+    """Whether the request was carried out is not known, and it must not simply be repeated."""
 
 
 class StaleEpoch(GanetiError):

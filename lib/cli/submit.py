@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganeti.base import errors
+from ganeti.base.jsontext import dumps
 from ganeti.cli.command import EXIT_FAILURE, EXIT_SUCCESS, Environment
 from ganeti.rpc import following
 
@@ -32,7 +33,34 @@ def with_trail(env: Environment, args: Any, op: WireOp) -> WireOp:
 
 def submit(env: Environment, args: Any, ops: Sequence[WireOp]) -> int:
     """Submit one job; returns its id."""
-    return int(env.call("SubmitJob", [with_trail(env, args, op) for op in ops]))
+    wired = [with_trail(env, args, op) for op in ops]
+    try:
+        return int(env.call("SubmitJob", wired))
+    except errors.AnswerLost:
+        known = find_submitted(env, [wired])
+        return known[0] if known[0] is not None else int(env.call("SubmitJob", wired))
+
+
+def submit_many(env: Environment, args: Any, jobs: Sequence[Sequence[WireOp]]) -> list[tuple[bool, int | str]]:
+    """Submit several jobs; for each, whether it was accepted, and its id or why not."""
+    wired = [[with_trail(env, args, op) for op in ops] for ops in jobs]
+    try:
+        return [(accepted, job) for accepted, job in env.call("SubmitManyJobs", wired)]
+    except errors.AnswerLost:
+        known = find_submitted(env, wired)
+        again = iter(env.call("SubmitManyJobs", [ops for ops, job in zip(wired, known, strict=True) if job is None]))
+        return [(True, job) if job is not None else tuple(next(again)) for job in known]
+
+
+def find_submitted(env: Environment, jobs: Sequence[Sequence[WireOp]]) -> list[int | None]:
+    """Jobs that the master daemon accepted though its answer was lost, when it was ended in between; None: not accepted.
+
+    What was accepted is on disk, and the trail of reasons, with its nanoseconds, tells whose it is. So nothing has to be
+    submitted twice, and nothing is lost.
+    """
+    rows = env.call("QueryJobs", None, ["id", "ops"])
+    by_trail = {dumps(ops[0]["reason"][: len(jobs[0][0]["reason"])]): job for job, ops in filter(None, rows)}
+    return [by_trail.get(dumps(ops[0]["reason"])) for ops in jobs]
 
 
 def run_job(env: Environment, args: Any, ops: Sequence[WireOp]) -> list[Any] | None:
@@ -77,8 +105,7 @@ def format_message(when: Sequence[int], kind: str, message: Any) -> str:
 
 def run_jobs(env: Environment, args: Any, jobs: Sequence[tuple[str, Sequence[WireOp]]]) -> int:
     """Submit several jobs, each with a name to report it by; returns the exit status."""
-    wired = [[with_trail(env, args, op) for op in ops] for _, ops in jobs]
-    answers = env.call("SubmitManyJobs", wired)
+    answers = submit_many(env, args, [ops for _, ops in jobs])
     failed = 0
     started = []
     for (name, _), (accepted, job) in zip(jobs, answers, strict=True):
@@ -88,7 +115,7 @@ def run_jobs(env: Environment, args: Any, jobs: Sequence[tuple[str, Sequence[Wir
         elif getattr(args, "submit_only", False):
             env.say(f"{job}: {name}")
         else:
-            started.append((name, job))
+            started.append((name, int(job)))
             if getattr(args, "print_jobid", False):
                 env.tell(f"JobID: {job}")
     for name, job in started:

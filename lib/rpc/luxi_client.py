@@ -76,7 +76,7 @@ class LuxiClient:
             except _Lost as err:
                 if method in _NOT_REPEATABLE and err.was_sent:
                     text = f"{err}; whether it accepted the job is not known, look with 'gnt-job list' before trying again"
-                    raise errors.Unreachable(text) from err
+                    raise errors.AnswerLost(text) from err
                 if attempt == ATTEMPTS:
                     raise
                 time.sleep(PAUSE * attempt)
