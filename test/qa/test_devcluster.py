@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -288,7 +289,14 @@ def test_down_removes_what_a_killed_up_left(other: Tool, delay: float) -> None:
 
 
 def test_interrupted_up_undoes_what_it_did(other: Tool) -> None:
-    with subprocess.Popen(other.argv("up", "--bare", "--nodes", "3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A shell without job control has its background commands ignore SIGINT, and the tests may be one.
+    interruptible = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        other.argv("up", "--bare", "--nodes", "3"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=interruptible,
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if b"starting node2" in line:
