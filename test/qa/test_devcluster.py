@@ -295,7 +295,7 @@ def test_interrupted_up_undoes_what_it_did(other: Tool) -> None:
         other.argv("up", "--bare", "--nodes", "3"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=interruptible,
+        preexec_fn=interruptible,  # noqa: PLW1509  # no other thread runs in this test
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
