@@ -17,13 +17,15 @@ from typing import Any
 from ganeti.base import proc
 from ganeti.base.paths import Paths
 from ganeti.base.retry import wait_until
+from ganeti.job.remote import IDLE_PATIENCE
 from ganeti.rpc.luxi_client import LuxiClient
 from ganeti.store.reader import Reader
 from support.masterd import make_store
 from support.objects import small_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
+PATIENCE = IDLE_PATIENCE + 15.0
+"""A worker that was forked while its daemon ended looks for another one for a while."""
 FINAL = ("success", "error", "canceled")
 
 
