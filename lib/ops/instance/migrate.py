@@ -176,9 +176,11 @@ class InstanceMigrate(
         facts = capacity.ask_nodes(ctx, [source.uuid], instance.hypervisor)[source.uuid]
         own = facts.version if isinstance(facts, capacity.NodeFacts) else ""
         if is_older(found.facts.version, own) and not self.ignore_hvversions:
+            # Without the remarks that follow the number.
+            newer, older = (text.partition(" ")[0] for text in (own, found.facts.version))
             raise PrereqError(
-                f"instance {instance.name} cannot be migrated: hypervisor {instance.hypervisor} has version {own} on"
-                f" {source.name}, but the older {found.facts.version} on {found.node.name} (see --ignore-hvversions)",
+                f"instance {instance.name} cannot be migrated: hypervisor {instance.hypervisor} has version {newer} on"
+                f" {source.name}, but the older {older} on {found.node.name} (see --ignore-hvversions)",
                 Code.STATE,
             )
 
