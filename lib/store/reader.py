@@ -18,7 +18,7 @@ from ganeti.model.enums import Kind
 from ganeti.model.ids import JobId
 from ganeti.model.job import Job, LogEntry
 from ganeti.store import schema
-from ganeti.store.rows import DecodeCache, TableRows, View
+from ganeti.store.rows import DecodeCache, TableRows, View, run
 from ganeti.store.schema import LogRow
 
 _Version = tuple[int, int]
@@ -129,8 +129,8 @@ class Reader:
         """Up to `limit` rows (about `size` bytes) of the change log after serial `after`; None if some have been forgotten."""
         rows = self.query(
             "SELECT serial, epoch, entry FROM (SELECT serial, epoch, entry, sum(length(entry)) OVER (ORDER BY serial) -"
-            " length(entry) AS before FROM (SELECT * FROM changelog WHERE serial > ?1 ORDER BY serial LIMIT ?2))"
-            " WHERE before < ?3 UNION ALL SELECT value, NULL, NULL FROM meta WHERE key = 'log_floor'",
+            " length(entry) AS before FROM (SELECT * FROM changelog WHERE serial > :a1 ORDER BY serial LIMIT :a2))"
+            " WHERE before < :a3 UNION ALL SELECT value, NULL, NULL FROM meta WHERE key = 'log_floor'",
             (after, limit, size),
         )
         floor = rows.pop()[0]
@@ -141,7 +141,7 @@ class Reader:
     def query(self, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
         """All rows of one statement."""
         with self._connection() as connection:
-            return connection.execute(sql, arguments).fetchall()
+            return run(connection, sql, arguments)
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
