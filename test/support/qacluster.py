@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from ganeti.model.job import Job, LogEntry
 from ganeti.rpc.luxi_client import LuxiClient
 from ganeti.store.reader import Reader
 from ganeti.tools.devcluster import machine, product
-from ganeti.tools.devcluster.plan import Node, Plan, default_state, from_json, plan_file
+from ganeti.tools.devcluster.plan import BASE_DIRECTORY, Node, Plan, default_state, from_json, plan_file
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "devcluster"
 COMMAND_TIMEOUT = 120.0
@@ -39,6 +40,16 @@ _numbers = itertools.count()
 def unused_name() -> str:
     """A name that no other test process of this machine uses."""
     return f"q{'abcdefghijklmnopqrstuvwxyz'[next(_numbers) % 26]}{os.getpid() % 10**6}"
+
+
+def remove_abandoned() -> None:
+    """Remove clusters of test processes that were killed."""
+    alive = {int(name) % 10**6 for name in os.listdir("/proc") if name.isdigit()}
+    names = os.listdir(BASE_DIRECTORY) if os.path.isdir(BASE_DIRECTORY) else []
+    for name in names:
+        found = re.fullmatch(r"q[a-z](\d+)", name)
+        if found and int(found[1]) not in alive:
+            QaCluster(name).tool("down")
 
 
 @dataclass(frozen=True)
@@ -362,6 +373,7 @@ def note(fact: str) -> None:
 @contextmanager
 def running(hypervisor: str = "fake", *, size: int = 3, bare: bool = False) -> Iterator[QaCluster]:
     """A cluster, from its first machine to its last trace."""
+    remove_abandoned()
     cluster = QaCluster(unused_name(), hypervisor, size)
     try:
         begun = time.monotonic()
