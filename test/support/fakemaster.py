@@ -152,7 +152,8 @@ class FakeMaster(JobApi):
                 end.send(answer)
         except (errors.Unreachable, _Dropped):
             pass
-        _shut(sock)
+        finally:
+            _shut(sock)  # also after a defect: the worker must not wait for ever
 
     _local = threading.local()
 
