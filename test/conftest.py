@@ -30,6 +30,11 @@ def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         del report.wasxfail
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if os.geteuid() != 0 and item.get_closest_marker("root"):
+        pytest.skip("it needs root")
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
